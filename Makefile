@@ -1,0 +1,114 @@
+# Every target says what it does: `make help`.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+BIN := $(CURDIR)/.bin
+MODULES := ./alerts/... ./proto/... ./services/... ./storage/... ./ui/...
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+export CGO_ENABLED ?= 0
+
+# count turns a long list of lines into one moving figure on a terminal, and into nothing elsewhere.
+count = if [ -t 1 ]; then awk '{ printf "\r  %d %s", NR, "$(1)"; fflush() } END { if (NR) print "" }'; else cat > /dev/null; fi
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: engine build ## Run everything here; DEMO=1 fills it with the data of a small shop
+	@exec $(BIN)/midwatch up $(if $(DEMO),-demo)
+
+.PHONY: build
+build: ui ## Build the binary into .bin/midwatch
+	@echo "Building midwatch…"
+	@mkdir -p $(BIN)
+	@if ! go build -v -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN)/midwatch ./services/cmd/midwatch 2> >(tee $(BIN)/build.log | $(call count,packages)); then \
+		cat $(BIN)/build.log; exit 1; fi
+
+.PHONY: engine
+engine: ## Fetch the ClickHouse engine into the user's cache folder, once
+	@deployments/engine/fetch.sh
+
+UI_SOURCES := $(shell find ui/src ui/public ui/scripts -type f 2>/dev/null) $(wildcard ui/*.json ui/*.ts ui/*.html) proto/openapi/api.yaml
+
+.PHONY: ui
+ui: ui/dist/index.html ## Build the pages into ui/dist
+
+ui/node_modules/.package-lock.json: ui/package.json ui/package-lock.json
+	@echo "Fetching the pages' packages…"
+	@cd ui && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+ui/dist/index.html: ui/node_modules/.package-lock.json $(UI_SOURCES)
+	@echo "Building the pages…"
+	@cd ui && npm run --silent build
+	@touch $@
+
+.PHONY: dev
+dev: engine ui/node_modules/.package-lock.json ## Run everything, with the pages served by Vite on port 5173
+	@trap 'kill 0' EXIT; (cd ui && npm run --silent dev) & go run ./services/cmd/midwatch up
+
+.PHONY: test
+test: engine build e2e-tools ## Run every test: units, real servers in process, real clients, a real browser
+	go test $(GOTESTFLAGS) $(MODULES)
+	cd ui && npm test --silent
+
+.PHONY: race
+race: engine ## Run the Go tests with the race detector; needs a C compiler
+	CGO_ENABLED=1 go test -race $(GOTESTFLAGS) $(filter-out ./services/...,$(MODULES)) $$(go list ./services/... | grep -v /e2e)
+
+.PHONY: e2e-tools
+e2e-tools: $(BIN)/telemetrygen services/e2e/clients/node_modules/.package-lock.json ## Fetch the clients and the browser of the end-to-end tests
+	@deployments/tools/chromium.sh
+
+$(BIN)/telemetrygen: services/e2e/clients/go.mod
+	@echo "Building telemetrygen…"
+	@mkdir -p $(BIN)
+	@cd services/e2e/clients && GOWORK=off GOFLAGS=-mod=mod GOBIN=$(BIN) go install github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen
+	@touch $@
+
+services/e2e/clients/node_modules/.package-lock.json: services/e2e/clients/package.json services/e2e/clients/package-lock.json
+	@echo "Fetching the end-to-end clients…"
+	@cd services/e2e/clients && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+.PHONY: fuzz
+fuzz: ## Fuzz every decoder of foreign bytes for 30 s each
+	@for package in $$(go list $(MODULES)); do \
+		for fuzz in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || [ $$? = 1 ]); do \
+			echo "$$package $$fuzz"; go test -run '^$$' -fuzz "^$$fuzz\$$" -fuzztime 30s $$package; done; done
+
+.PHONY: lint
+lint: $(BIN)/golangci-lint ui/node_modules/.package-lock.json ## Check style, types and the module files
+	$(BIN)/golangci-lint run $(MODULES)
+	cd ui && npm run --silent lint
+	@for module in alerts proto services storage ui; do (cd $$module && GOWORK=off go mod tidy -diff) || { echo "$$module/go.mod is not tidy"; exit 1; }; done
+
+.PHONY: fmt
+fmt: $(BIN)/golangci-lint ## Format the Go code
+	$(BIN)/golangci-lint fmt $(MODULES)
+
+.PHONY: gen
+gen: $(BIN)/buf $(BIN)/oapi-codegen $(BIN)/protoc-gen-go ui/node_modules/.package-lock.json ## Generate code from proto/
+	cd proto && PATH=$(BIN):$$PATH buf lint && PATH=$(BIN):$$PATH buf generate
+	$(BIN)/oapi-codegen --config services/query/oapi.yaml proto/openapi/api.yaml
+	$(BIN)/oapi-codegen --config services/console/oapi.yaml proto/openapi/api.yaml
+	cd ui && npm run --silent gen
+
+# tools builds one pinned tool from deployments/tools.
+tools = mkdir -p $(BIN); cd deployments/tools; GOWORK=off GOBIN=$(BIN) go install -v $(1) 2> >(tee $(BIN)/tools.log | $(call count,packages)) || { cat $(BIN)/tools.log; exit 1; }
+
+$(BIN)/golangci-lint: deployments/tools/go.mod
+	@echo "Building golangci-lint…"
+	@$(call tools,github.com/golangci/golangci-lint/v2/cmd/golangci-lint)
+	@touch $@
+
+$(BIN)/buf $(BIN)/oapi-codegen $(BIN)/protoc-gen-go &: deployments/tools/go.mod
+	@echo "Building the generators…"
+	@$(call tools,github.com/bufbuild/buf/cmd/buf github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen google.golang.org/protobuf/cmd/protoc-gen-go)
+	@touch $(BIN)/buf $(BIN)/oapi-codegen $(BIN)/protoc-gen-go
+
+.PHONY: clean
+clean: ## Remove what was built; data and caches stay
+	rm -rf $(BIN) ui/dist ui/node_modules services/e2e/clients/node_modules

@@ -1,0 +1,17 @@
+module github.com/midwatch/midwatch/alerts
+
+go 1.26.0
+
+require (
+	github.com/adhocore/gronx v1.20.4
+	github.com/google/go-cmp v0.7.0
+	pgregory.net/rapid v1.3.0
+)
+
+require google.golang.org/protobuf v1.36.12 // indirect
+
+require github.com/midwatch/midwatch/proto v0.0.0
+
+replace github.com/midwatch/midwatch/proto => ../proto
+
+replace github.com/midwatch/midwatch/storage => ../storage

@@ -1,0 +1,261 @@
+package alerting
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/midwatch/midwatch/alerts/monitor"
+	"github.com/midwatch/midwatch/proto/telemetrypb"
+	"github.com/midwatch/midwatch/storage/bus"
+	"github.com/midwatch/midwatch/storage/catalog"
+)
+
+// Why a check-in changed no monitor.
+const (
+	dropUnknown   = "unknown_monitor"
+	dropTooMany   = "too_many_monitors"
+	dropMalformed = "malformed"
+)
+
+// maxSlugBytes is far beyond what intake lets through.
+const maxSlugBytes = 200
+
+// name is what a monitor is called.
+type name struct {
+	project uint32
+	slug    string
+}
+
+// outcome is what one attempt at a batch came to. It is told to the log and the metrics only once
+// it is committed, since an attempt may be undone and made again.
+type outcome struct {
+	applied  int64
+	dropped  map[string]int64
+	switches map[monitor.Status]int64
+	configs  map[name]error
+}
+
+func newOutcome() outcome {
+	return outcome{dropped: map[string]int64{}, switches: map[monitor.Status]int64{}, configs: map[name]error{}}
+}
+
+// carryOut applies a planned batch and marks it as done, in one transaction.
+func (a *Alerter) carryOut(ctx context.Context, cursor catalog.Cursor, batch []bus.Message) (catalog.Cursor, error) {
+	checkins, malformed := decode(batch)
+	var o outcome
+	next, err := a.db.FinishBatch(ctx, cursor, func(tx *catalog.Tx) error {
+		o = newOutcome()
+		return apply(ctx, tx, checkins, &o)
+	})
+	if err != nil {
+		return cursor, fmt.Errorf("finish the check-ins %d to %d: %w", cursor.First, cursor.Last, err)
+	}
+	if malformed > 0 {
+		o.dropped[dropMalformed] = malformed
+	}
+	a.tell(ctx, o)
+	return next, nil
+}
+
+// decode returns the check-ins in the order of their arrival. A message that is none is the
+// writer's to put aside; here it is only counted.
+func decode(batch []bus.Message) (checkins []*telemetrypb.Checkin, malformed int64) {
+	for _, m := range batch {
+		var frame telemetrypb.CheckinFrame
+		if err := proto.Unmarshal(m.Data, &frame); err != nil {
+			malformed++
+			continue
+		}
+		for _, c := range frame.GetCheckins() {
+			if c.GetReceivedAt() == 0 || c.GetReceivedAt() > 1<<63-1 {
+				c.ReceivedAt = uint64(m.Time.UnixNano())
+			}
+			checkins = append(checkins, c)
+		}
+	}
+	return checkins, malformed
+}
+
+// tell says what was committed.
+func (a *Alerter) tell(ctx context.Context, o outcome) {
+	if o.applied > 0 {
+		a.applied.Add(ctx, o.applied)
+	}
+	for reason, n := range o.dropped {
+		a.dropped.Add(ctx, n, metric.WithAttributes(attribute.String("reason", reason)))
+	}
+	for status, n := range o.switches {
+		a.switches.Add(ctx, n, metric.WithAttributes(attribute.String("status", string(status))))
+	}
+	for n, err := range o.configs {
+		if a.notes.first(n, time.Now()) {
+			a.log.Warn("monitor's own schedule ignored", "project_id", n.project, "monitor", n.slug, "err", err)
+		}
+	}
+}
+
+// watched is a monitor during a batch.
+type watched struct {
+	catalog.Monitor
+	cfg     monitor.Config
+	state   monitor.State
+	changed bool
+}
+
+func watch(m catalog.Monitor) *watched {
+	// One that was saved with a schedule that cannot be read any more (a time zone that was
+	// abolished) still takes check-ins; nothing is expected of it until it is saved again.
+	cfg, err := configOf(m.Schedule)
+	if err != nil {
+		cfg = monitor.Config{MaxRuntime: m.Schedule.MaxRuntime, FailAfter: m.Schedule.FailAfter, RecoverAfter: m.Schedule.RecoverAfter}
+	}
+	return &watched{Monitor: m, cfg: cfg, state: stateOf(m.State)}
+}
+
+// apply takes the check-ins in and writes the monitors that they changed.
+func apply(ctx context.Context, tx *catalog.Tx, checkins []*telemetrypb.Checkin, o *outcome) error {
+	monitors := map[name]*watched{} // nil for those that there are not
+	left := room{}
+	for _, c := range checkins {
+		n := name{c.GetProjectId(), c.GetSlug()}
+		if n.project == 0 || n.slug == "" || len(n.slug) > maxSlugBytes {
+			o.dropped[dropMalformed]++
+			continue
+		}
+		w, known := monitors[n]
+		if !known {
+			m, err := tx.Monitor(ctx, n.project, n.slug)
+			switch {
+			case err == nil:
+				w = watch(m)
+			case !errors.Is(err, catalog.ErrNotFound):
+				return err
+			}
+			monitors[n] = w
+		}
+		received := time.Unix(0, int64(c.GetReceivedAt())).UTC()
+		if w == nil {
+			if !c.GetCreate() && c.GetConfig() == nil {
+				o.dropped[dropUnknown]++
+				continue
+			}
+			free, err := left.take(ctx, tx, n.project)
+			if err != nil {
+				return err
+			}
+			if !free {
+				o.dropped[dropTooMany]++
+				continue
+			}
+			w = create(n, received)
+			monitors[n] = w
+		}
+		if c.GetConfig() != nil {
+			if err := w.configure(c.GetConfig(), received); err != nil {
+				o.configs[n] = err
+			}
+		}
+		before := w.state.Status
+		w.state = monitor.Apply(w.cfg, w.state, c, received)
+		if w.state.Status != before {
+			o.switches[w.state.Status]++
+		}
+		w.changed = true
+		o.applied++
+	}
+	// In one order, so that transactions that touch the same monitors do not wait for each other
+	// in a circle.
+	for _, n := range slices.SortedFunc(maps.Keys(monitors), compareNames) {
+		w := monitors[n]
+		if w == nil || !w.changed {
+			continue
+		}
+		w.State = catalogState(w.state)
+		if err := tx.PutMonitor(ctx, w.Monitor); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func compareNames(a, b name) int {
+	if a.project != b.project {
+		return int(int64(a.project) - int64(b.project))
+	}
+	return strings.Compare(a.slug, b.slug)
+}
+
+// create makes a monitor of which nothing is known but its name.
+func create(n name, at time.Time) *watched {
+	return watch(catalog.Monitor{
+		Project: n.project, Slug: n.slug, CreatedAt: at,
+		Schedule: catalog.Schedule{Kind: catalog.ScheduleNone, FailAfter: 1, RecoverAfter: 1},
+		State:    catalog.MonitorState{Status: catalog.MonitorNew, Since: at},
+	})
+}
+
+// room counts the monitors that projects may still get. It is asked once a batch, and counts down.
+type room map[uint32]int
+
+func (r room) take(ctx context.Context, tx *catalog.Tx, project uint32) (bool, error) {
+	if _, known := r[project]; !known {
+		n, err := tx.CountMonitors(ctx, project)
+		if err != nil {
+			return false, err
+		}
+		r[project] = catalog.MaxMonitors - n
+	}
+	if r[project] <= 0 {
+		return false, nil
+	}
+	r[project]--
+	return true, nil
+}
+
+// configure takes over what a sender says about its monitor. An error leaves it as it was.
+func (w *watched) configure(c *telemetrypb.MonitorConfig, now time.Time) error {
+	s, err := scheduleOf(c)
+	if err != nil {
+		return err
+	}
+	if s == w.Schedule {
+		return nil
+	}
+	cfg, err := configOf(s)
+	if err != nil {
+		return err
+	}
+	w.Schedule, w.cfg = s, cfg
+	w.state = monitor.Reschedule(cfg, w.state, now)
+	w.changed = true
+	return nil
+}
+
+// notes remembers what was logged lately, so that a job with a wrong schedule does not fill the log.
+type notes struct{ at map[name]time.Time }
+
+const (
+	noteEvery = time.Hour
+	maxNotes  = 1000
+)
+
+// first reports whether nothing was noted about a monitor within the last hour.
+func (n *notes) first(about name, now time.Time) bool {
+	if last, ok := n.at[about]; ok && now.Sub(last) < noteEvery {
+		return false
+	}
+	if n.at == nil || len(n.at) >= maxNotes {
+		n.at = map[name]time.Time{}
+	}
+	n.at[about] = now
+	return true
+}

@@ -1,0 +1,92 @@
+package app
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+	"google.golang.org/grpc"
+
+	"github.com/midwatch/midwatch/services/access"
+	"github.com/midwatch/midwatch/services/alerting"
+	"github.com/midwatch/midwatch/services/config"
+	"github.com/midwatch/midwatch/services/console"
+	"github.com/midwatch/midwatch/services/deadletter"
+	"github.com/midwatch/midwatch/services/ingest"
+	"github.com/midwatch/midwatch/services/query"
+	"github.com/midwatch/midwatch/services/self"
+	"github.com/midwatch/midwatch/services/writer"
+	"github.com/midwatch/midwatch/ui"
+)
+
+// workers are the roles that run by themselves; the others only answer on listeners.
+type workers struct {
+	loops []func(context.Context) error
+}
+
+// wire makes the roles from the parts and mounts their routes. It starts nothing.
+func wire(cfg config.Config, own *self.Self, p *parts, l *listeners, r roles) (*workers, error) {
+	w := &workers{}
+	own.MountInternal(l.internal.echo)
+	for _, one := range l.http() {
+		one.echo.HTTPErrorHandler = access.ErrorHandler(own.Log)
+		one.echo.Use(access.RequestID(), own.Watch())
+	}
+	if r.ingest() {
+		server, err := ingest.New(ingest.Config{
+			MaxBodyBytes: cfg.Ingest.MaxBodyBytes,
+			Meter:        own.Meter("midwatch/ingest"),
+		}, ingest.Signals{
+			Metrics: r.has(IngestMetrics), Logs: r.has(IngestLogs), Errors: r.has(IngestErrors), Checkins: r.has(IngestCheckins),
+		}, ingest.NewKeys(p.catalog), p.bus, p.usage, own.Log)
+		if err != nil {
+			return nil, err
+		}
+		server.Mount(l.public.echo)
+		if l.otlp != nil {
+			server.MountOTLP(l.otlp.echo)
+			l.grpc = grpc.NewServer(server.GRPCOptions()...)
+			server.RegisterGRPC(l.grpc)
+		}
+	}
+	if r.has(Writer) {
+		role, err := writer.New(writer.Config{
+			MaxRows: cfg.Writer.MaxRows, MaxBytes: cfg.Writer.MaxBytes, MaxAge: cfg.Writer.MaxAge.Duration,
+		}, p.bus, p.catalog, p.store, own.Meter("midwatch/writer"), own.Log)
+		if err != nil {
+			return nil, err
+		}
+		w.loops = append(w.loops, func(ctx context.Context) error {
+			if err := p.awaitStore(ctx); err != nil || ctx.Err() != nil {
+				return err
+			}
+			return role.Run(ctx)
+		})
+		deadletter.New(p.bus, own.Log).Mount(l.internal.echo)
+	}
+	if r.has(Alerting) {
+		role, err := alerting.New(p.bus, p.catalog, own.Meter("midwatch/alerting"), own.Log)
+		if err != nil {
+			return nil, err
+		}
+		w.loops = append(w.loops, role.Run)
+	}
+	if r.has(Query, Console) {
+		guard := access.New(p.catalog, l.urls)
+		if r.has(Query) {
+			query.New(query.Config{URLs: l.urls}, p.store, p.catalog, guard, own.Log).Mount(l.public.echo)
+		}
+		if r.has(Console) {
+			console.New(console.Config{URLs: l.urls}, p.catalog, guard, p.cache, own.Log).Mount(l.public.echo)
+			pages := echo.WrapHandler(ui.Handler())
+			l.public.echo.Match([]string{http.MethodGet, http.MethodHead}, "/*", pages)
+		}
+	}
+	return w, nil
+}
+
+func (w *workers) run(s *stage) {
+	for _, loop := range w.loops {
+		s.Go(loop)
+	}
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+
+	"github.com/midwatch/midwatch/services/app"
+	"github.com/midwatch/midwatch/services/demo"
+)
+
+// demoHours is how much past the demo sends when nothing else is said.
+const demoHours = 6
+
+// demoBeside runs the demo, past and running present, beside `up`.
+func demoBeside(out io.Writer) func(context.Context, app.Address) error {
+	return func(ctx context.Context, a app.Address) error {
+		return demo.Run(ctx, demo.Options{
+			URL: a.URLs.HTTP, OTLPURL: a.URLs.OTLPHTTP, Key: a.Project.IngestKey, Project: a.Project.Number,
+			Hours: demoHours, Live: true, Seed: 1, Now: time.Now(), Out: out,
+		})
+	}
+}
+
+// runDemo fills a project with the data of a small shop through the real intake.
+func runDemo(ctx context.Context, args, environ []string, out io.Writer) error {
+	o := demo.Options{Now: time.Now(), Out: out}
+	variables := env.ToMap(environ)
+	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
+	flags.SetOutput(out)
+	flags.Usage = func() {
+		fmt.Fprint(out, "Fills a project with the data of a small shop: three services, deploys, a bad release,\na leaking worker and a late job.\n\nUsage: midwatch demo [flags]\n\n")
+		flags.PrintDefaults()
+	}
+	flags.StringVar(&o.URL, "url", "http://127.0.0.1:8080", "the HTTP `address` of Midwatch")
+	flags.StringVar(&o.OTLPURL, "otlp-url", "", "the OTLP/HTTP `address`; the HTTP address when empty")
+	flags.StringVar(&o.Key, "key", variables["MIDWATCH_INIT_INGEST_KEY"], "the project's ingest `key`; by default MIDWATCH_INIT_INGEST_KEY")
+	project := flags.Uint("project", 1, "the project's `number`")
+	flags.Float64Var(&o.Hours, "hours", demoHours, "how many `hours` of past to send")
+	flags.BoolVar(&o.Live, "live", false, "go on with a running present until interrupted")
+	flags.Int64Var(&o.Seed, "seed", 1, "another `seed` gives other numbers of the same story")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("demo takes flags only, not %q", flags.Arg(0))
+	}
+	if o.Key == "" {
+		return errors.New("demo needs the project's ingest key: -key, or MIDWATCH_INIT_INGEST_KEY")
+	}
+	if o.OTLPURL == "" {
+		o.OTLPURL = o.URL
+	}
+	o.Project = uint32(*project)
+	return demo.Run(ctx, o)
+}

@@ -1,0 +1,157 @@
+// A person's first quarter of an hour, in Chromium: sign in, find each page empty, paste what it
+// says into a shell, see the data arrive, and go on with the keyboard. Every page is checked for
+// accessibility in both themes and kept as a picture at two widths.
+//
+//   MIDWATCH_URL MIDWATCH_EMAIL MIDWATCH_PASSWORD CHROMIUM PICTURES node browser.mjs
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+
+const { MIDWATCH_URL: base, MIDWATCH_EMAIL: email, MIDWATCH_PASSWORD: password, CHROMIUM: executablePath, PICTURES: pictures } = process.env;
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+const context = await chromium.launchPersistentContext(mkdtempSync(join(tmpdir(), "midwatch-browser-")), {
+  executablePath,
+  headless: true,
+  viewport: { width: 1440, height: 900 },
+  bypassCSP: true, // axe is injected into the page
+  reducedMotion: "reduce",
+  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+});
+context.setDefaultTimeout(60_000);
+const page = context.pages()[0];
+
+const problems = [];
+let expected = [];
+page.on("pageerror", (error) => problems.push(`error on the page: ${error.message}`));
+page.on("console", (message) => {
+  if (message.type() !== "error" || expected.some((text) => message.text().includes(text))) return;
+  problems.push(`console: ${message.text()} (${message.location().url})`);
+});
+
+const heading = () => page.getByRole("heading", { level: 1 });
+
+/** Checks what stands on the page in both themes and keeps it as pictures. */
+async function look(name) {
+  for (const colorScheme of ["dark", "light"]) {
+    await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+    await page.evaluate(axe);
+    const { violations } = await page.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
+    for (const v of violations.filter((one) => one.impact === "serious" || one.impact === "critical")) {
+      problems.push(`${name}, ${colorScheme}: ${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map((node) => node.html).join(" | ")}`);
+    }
+    for (const width of [1440, 390]) {
+      await page.setViewportSize({ width, height: width === 1440 ? 900 : 844 });
+      await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+      await page.screenshot({ path: join(pictures, `${name}-${colorScheme}-${width}.png`) });
+    }
+    await page.setViewportSize({ width: 1440, height: 900 });
+  }
+}
+
+/** Runs what the page shows, exactly as it shows it. */
+async function paste(snippet) {
+  const text = await page.locator(`[data-snippet="${snippet}"]`).first().textContent();
+  const answer = execFileSync("bash", ["-euo", "pipefail", "-c", text], { encoding: "utf8", timeout: 30_000 });
+  console.log(`${snippet}: ${answer.trim()}`);
+}
+
+// Sign in. The first look at the session is answered with 401, and so is a wrong password.
+expected = ["401"];
+await page.goto(base);
+await page.getByRole("heading", { name: "Sign in to Midwatch" }).waitFor();
+await page.getByLabel("E-mail").fill(email);
+await page.getByLabel("Password").fill("a wrong one");
+await page.keyboard.press("Enter");
+await page.getByText("do not go together").first().waitFor();
+await look("sign-in");
+await page.getByLabel("Password").fill(password);
+await page.getByRole("button", { name: "Sign in" }).click();
+await page.getByText("Nothing has arrived yet").waitFor();
+expected = [];
+await look("overview-empty");
+
+// Each signal: an empty page, its line in a shell, and the data, without a reload.
+const signals = [
+  { key: "l", name: "logs", snippet: "logs-curl", shows: "hello from curl" },
+  { key: "m", name: "metrics", snippet: "metrics-curl", shows: "queue_depth" },
+  { key: "e", name: "errors", snippet: "errors-curl", shows: "CardDeclined" },
+  { key: "c", name: "monitors", snippet: "checkins-curl", shows: "nightly-backup" },
+];
+for (const { key, name, snippet, shows } of signals) {
+  await page.keyboard.press("g");
+  await page.keyboard.press(key);
+  await page.waitForURL(`**/p/1/${name}**`);
+  await page.getByText("Waiting for the first event").waitFor();
+  await look(`${name}-empty`);
+  await paste(snippet);
+  await page.getByText("Waiting for the first event").waitFor({ state: "detached" });
+  await page.getByText(shows).first().waitFor();
+  await look(name);
+}
+
+// A log line opens beside the list, and closes.
+await page.keyboard.press("g");
+await page.keyboard.press("l");
+await page.getByText("hello from curl").first().waitFor();
+await page.keyboard.press("j");
+await page.keyboard.press("Enter");
+await page.getByRole("complementary", { name: "Log line" }).or(page.getByLabel("Log line", { exact: true })).first().waitFor();
+await page.getByText("1042").first().waitFor();
+await look("log-line");
+await page.keyboard.press("Escape");
+
+// A search that finds nothing, and one that does, live in the address.
+await page.keyboard.press("/");
+await page.keyboard.type("nowhere-to-be-found");
+await page.keyboard.press("Enter");
+await page.waitForURL("**q=nowhere**");
+await page.getByText("hello from curl").first().waitFor({ state: "detached" });
+await page.goBack();
+await page.getByText("hello from curl").first().waitFor();
+await page.keyboard.press("Escape"); // leaves the search field: single keys are text in it
+
+// An issue shows its stack with the failing line.
+await page.keyboard.press("g");
+await page.keyboard.press("e");
+await page.getByRole("link", { name: /CardDeclined/ }).first().click();
+await page.getByText("raise CardDeclined(answer.reason)").waitFor();
+await look("issue");
+
+// A monitor shows its runs.
+await page.keyboard.press("g");
+await page.keyboard.press("c");
+await page.getByRole("link", { name: /nightly-backup/ }).first().click();
+await page.waitForURL("**/monitors/nightly-backup**");
+await page.getByRole("region", { name: "Ping URL" }).waitFor();
+await look("monitor");
+
+// The overview speaks of all four.
+await page.keyboard.press("g");
+await page.keyboard.press("o");
+await page.getByText("CardDeclined").first().waitFor();
+await look("overview");
+
+// Help, palette, theme and range are reached by keys.
+await page.keyboard.press("?");
+await page.getByRole("dialog").waitFor();
+await look("keys");
+await page.keyboard.press("Escape");
+await page.keyboard.press("Control+k");
+await page.getByRole("dialog").waitFor();
+await look("palette");
+await page.keyboard.type("metrics");
+await page.keyboard.press("Enter");
+await page.waitForURL("**/metrics**");
+await page.keyboard.press("t");
+await page.getByRole("dialog").or(page.getByRole("textbox")).first().waitFor();
+await look("range");
+await page.keyboard.press("Escape");
+
+assert.notEqual(await heading().first().textContent(), "");
+await context.close();
+assert.deepEqual(problems, []);

@@ -1,0 +1,89 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	collogspb "go.opentelemetry.io/proto/otlp/collector/logs/v1"
+	colmetricspb "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
+	metricspb "go.opentelemetry.io/proto/otlp/metrics/v1"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/midwatch/midwatch/proto/telemetrypb"
+	"github.com/midwatch/midwatch/storage/bus"
+)
+
+func TestALongSeriesIsPublishedInSeveralFrames(t *testing.T) {
+	t.Parallel()
+	e := newEdge(t, edgeConfig{})
+	const n = 300_000
+	start := uint64(time.Now().Add(-time.Hour).UnixNano())
+	gauge := new(metricspb.Gauge)
+	for i := range uint64(n) {
+		gauge.DataPoints = append(gauge.DataPoints, &metricspb.NumberDataPoint{TimeUnixNano: start + i*1e6, Value: &metricspb.NumberDataPoint_AsInt{AsInt: 1}})
+	}
+	body := marshal(t, &colmetricspb.ExportMetricsServiceRequest{ResourceMetrics: []*metricspb.ResourceMetrics{{ScopeMetrics: []*metricspb.ScopeMetrics{{
+		Metrics: []*metricspb.Metric{{Name: "g", Data: &metricspb.Metric_Gauge{Gauge: gauge}}},
+	}}}}})
+	if got := e.post(t, "/v1/metrics", body, "Content-Type", mimeProtobuf); got.status != 200 || got.body != "" {
+		t.Fatalf("%d %q", got.status, got.body)
+	}
+	samples, frames := 0, e.storedMetrics(t)
+	for _, m := range frames {
+		for _, s := range m.Series {
+			samples += len(s.Samples)
+		}
+	}
+	if samples != n || len(frames) < 2 {
+		t.Errorf("%d samples in %d frames", samples, len(frames))
+	}
+}
+
+func TestARecordThatFitsNoMessageIsNotToBeSentAgain(t *testing.T) {
+	t.Parallel()
+	e := newEdge(t, edgeConfig{})
+	groups := []*telemetrypb.LogGroup{{Records: []*telemetrypb.LogRecord{{Body: strings.Repeat("x", bus.MaxMessageBytes)}}}}
+	if err := e.publishLogs(t.Context(), e.project.Number, uniqueID(), groups); !errors.Is(err, errTooLarge) {
+		t.Error(err)
+	}
+}
+
+// invoke sends bytes as they are over gRPC.
+func (e *edge) invoke(t *testing.T, key string, body []byte) error {
+	t.Helper()
+	// Bytes as a field that no request has go out as they are.
+	req := new(collogspb.ExportLogsServiceRequest)
+	req.ProtoReflect().SetUnknown(body)
+	ctx := metadata.AppendToOutgoingContext(context.Background(), "authorization", "Bearer "+key)
+	return e.conn.Invoke(ctx, collogspb.LogsService_Export_FullMethodName, req, new(collogspb.ExportLogsServiceResponse))
+}
+
+func TestAWrongKeyOverGRPCIsRefusedBeforeTheMessageIsDecoded(t *testing.T) {
+	t.Parallel()
+	e := newEdge(t, edgeConfig{})
+	garbage := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), []byte{0xff})
+	if err := e.invoke(t, "unknown-key", garbage); status.Code(err) != codes.Unauthenticated {
+		t.Error(err)
+	}
+	if err := e.invoke(t, edgeKey, garbage); status.Code(err) != codes.InvalidArgument {
+		t.Error(err)
+	}
+}
+
+func TestARequestOfTooManyPartsIsRefused(t *testing.T) {
+	t.Parallel()
+	e := newEdge(t, edgeConfig{})
+	body := []byte(strings.Repeat("\x0a\x00", 2<<20))
+	if got := e.post(t, "/v1/logs", body, "Content-Type", mimeProtobuf); got.status != 413 || !strings.Contains(got.body, "too many parts") {
+		t.Errorf("%d %q", got.status, got.body)
+	}
+	if err := e.invoke(t, edgeKey, body); status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "too many parts") {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,209 @@
+package ingest
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/midwatch/midwatch/proto/telemetrypb"
+	"github.com/midwatch/midwatch/storage/bus"
+)
+
+// requestID names a request by what it says: 32 hex digits, equal for a client's repetition of
+// the same bytes to the same route and project.
+func requestID(project uint32, route string, body []byte) string {
+	h := sha256.New()
+	var head [8]byte
+	binary.BigEndian.PutUint32(head[:4], project)
+	binary.BigEndian.PutUint32(head[4:], uint32(len(route)))
+	h.Write(head[:])
+	h.Write([]byte(route))
+	h.Write(body)
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// uniqueID names a request whose repetition cannot be told from a second request of the same
+// words. It still lets one publication be repeated safely.
+func uniqueID() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// publishLogs stores the groups of one request, in as many messages as bus.TargetMessageBytes
+// asks for. The same groups are always cut in the same places, so that with the same request id a
+// repetition stores only what is missing. On an error some messages may be stored. Errors wrap
+// errTooLarge where one record does not fit into a message; others are for Server.retryable.
+func (s *Server) publishLogs(ctx context.Context, project uint32, requestID string, groups []*telemetrypb.LogGroup) error {
+	p := s.packer(bus.Logs, project, requestID)
+	for _, g := range groups {
+		p.openGroup(func(b []byte) []byte { return appendLogGroup(b, g) })
+		for _, r := range g.Records {
+			p.item = appendLogRecord(p.item[:0], r)
+			if err := p.add(ctx, fieldGroupRecords); err != nil {
+				return err
+			}
+		}
+	}
+	return p.flush(ctx)
+}
+
+// maxSeriesSamples bounds the samples of one item of a frame, about 200 KB: a series with more is
+// cut, its labels repeated.
+const maxSeriesSamples = 10_000
+
+// publishMetrics is publishLogs for metrics.
+func (s *Server) publishMetrics(ctx context.Context, project uint32, requestID string, metrics []*telemetrypb.Metric) error {
+	p := s.packer(bus.Metrics, project, requestID)
+	for _, m := range metrics {
+		p.openGroup(func(b []byte) []byte { return appendMetric(b, m) })
+		for _, series := range m.Series {
+			for samples := range slices.Chunk(series.Samples, maxSeriesSamples) {
+				p.item = appendSeries(p.item[:0], series, samples)
+				if err := p.add(ctx, fieldMetricSeries); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return p.flush(ctx)
+}
+
+// publishErrors stores the events of one request. The events have their project and times
+// already, and every string in them is valid UTF-8.
+func (s *Server) publishErrors(ctx context.Context, project uint32, requestID string, events []*telemetrypb.ErrorEvent) error {
+	return publishEach(ctx, s.packer(bus.Errors, project, requestID), events)
+}
+
+// publishCheckins stores the check-ins of one request. They have their project and times already,
+// and every string in them is valid UTF-8.
+func (s *Server) publishCheckins(ctx context.Context, project uint32, requestID string, checkins []*telemetrypb.Checkin) error {
+	return publishEach(ctx, s.packer(bus.Checkins, project, requestID), checkins)
+}
+
+func publishEach[M proto.Message](ctx context.Context, p *packer, messages []M) error {
+	for _, m := range messages {
+		var err error
+		if p.item, err = (proto.MarshalOptions{}).MarshalAppend(p.item[:0], m); err != nil {
+			return fmt.Errorf("encode one of the %s: %w", p.signal, err)
+		}
+		if err := p.add(ctx, fieldFrameItems); err != nil {
+			return err
+		}
+	}
+	return p.flush(ctx)
+}
+
+// packer writes frames of up to about bus.TargetMessageBytes. The frames of logs and metrics have
+// two levels above the item, a batch and a group that shares what its items have in common; the
+// others have the items directly.
+type packer struct {
+	server  *Server
+	signal  bus.Signal
+	project uint32
+	id      string
+	sent    int // messages so far
+
+	items int // in the open frame
+	frame []byte
+	batch []byte // the encoded fields of the batch; of the frame, where there are no groups
+	head  []byte // what the items of the open group share
+	group []byte // the encoded fields of the open group: head and items; empty while it has none
+	item  []byte
+}
+
+func (s *Server) packer(signal bus.Signal, project uint32, requestID string) *packer {
+	p := &packer{server: s, signal: signal, project: project, id: requestID}
+	p.begin(time.Now())
+	return p
+}
+
+// grouped reports whether the frames have batches and groups.
+func (p *packer) grouped() bool { return p.signal == bus.Logs || p.signal == bus.Metrics }
+
+// begin starts a frame.
+func (p *packer) begin(now time.Time) {
+	p.items = 0
+	p.batch = p.batch[:0]
+	if p.grouped() {
+		p.batch = appendUint(p.batch, fieldBatchProject, uint64(p.project))
+		p.batch = appendFixed(p.batch, fieldBatchReceived, uint64(now.UnixNano()))
+	}
+}
+
+// openGroup begins a group whose shared fields are written by head.
+func (p *packer) openGroup(head func([]byte) []byte) {
+	p.closeGroup()
+	p.head = head(p.head[:0])
+}
+
+func (p *packer) closeGroup() {
+	if len(p.group) > 0 {
+		p.batch = appendBytes(p.batch, fieldBatchGroups, p.group)
+		p.group = p.group[:0]
+	}
+}
+
+// add puts p.item under a field of the open group, or of the frame where there are no groups. It
+// sends what there is if the item would make the message larger than it should be.
+func (p *packer) add(ctx context.Context, field protowire.Number) error {
+	const overhead = 32 // tags and lengths
+	if n := len(p.head) + len(p.item) + 2*overhead; n > bus.MaxMessageBytes {
+		// No repetition of it would fit.
+		return fmt.Errorf("%w: one of the %s has %d bytes, the limit is %d", errTooLarge, p.signal, n, bus.MaxMessageBytes)
+	}
+	if p.size()+len(p.item)+overhead > bus.TargetMessageBytes {
+		if err := p.flush(ctx); err != nil {
+			return err
+		}
+	}
+	p.items++
+	if !p.grouped() {
+		p.batch = appendBytes(p.batch, field, p.item)
+		return nil
+	}
+	if len(p.group) == 0 {
+		p.group = append(p.group, p.head...)
+	}
+	p.group = appendBytes(p.group, field, p.item)
+	return nil
+}
+
+func (p *packer) size() int {
+	if len(p.group) == 0 {
+		return len(p.batch) + len(p.head)
+	}
+	return len(p.batch) + len(p.group)
+}
+
+// flush sends what there is, if there is anything.
+func (p *packer) flush(ctx context.Context) error {
+	if p.items == 0 {
+		return nil
+	}
+	p.closeGroup()
+	frame := p.batch
+	if p.grouped() {
+		p.frame = appendBytes(p.frame[:0], fieldFrameItems, p.batch)
+		frame = p.frame
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, p.server.cfg.PublishTimeout, errors.New("the buffer did not store the message in time"))
+	defer cancel()
+	id := p.id + "-" + strconv.Itoa(p.sent)
+	if err := p.server.bus.Publish(ctx, p.signal, p.project, id, frame); err != nil {
+		return err
+	}
+	p.sent++
+	p.begin(time.Now())
+	return nil
+}

@@ -1,0 +1,343 @@
+// Package bus carries telemetry from the ingest roles to those who store and watch it: NATS
+// JetStream, in this process or in a cluster.
+//
+// Each signal has a stream of its own. A frame is acknowledged to its publisher once it is on disk.
+// Frames that are published at the same time share a message, and so its one sync. Readers read a stream strictly in order from a sequence that they keep themselves (in
+// storage/catalog); nothing on the bus knows how far they are. Consumed messages are removed by
+// Trim, so that what counts against a stream's limit is what nobody has stored yet.
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Signal is one kind of telemetry; each has a stream of its own, so that they fill and fail apart.
+type Signal string
+
+// The signals.
+const (
+	Metrics  Signal = "metrics"
+	Logs     Signal = "logs"
+	Errors   Signal = "errors"
+	Checkins Signal = "checkins"
+)
+
+// Signals returns all of them.
+func Signals() []Signal { return []Signal{Metrics, Logs, Errors, Checkins} }
+
+const (
+	// MaxMessageBytes is the hard limit of one message; a cluster's max_payload must allow it.
+	MaxMessageBytes = 4 << 20
+	// TargetMessageBytes is the size at which producers begin another message.
+	TargetMessageBytes = 512 << 10
+
+	// deadRetention bounds how long messages that could not be stored are kept for a person.
+	deadRetention = 30 * 24 * time.Hour
+	deadMaxBytes  = 1 << 30
+)
+
+var (
+	// ErrFull says that the buffer has reached its limit: nothing was stored, try again later.
+	ErrFull = errors.New("the buffer is full")
+	// ErrUnavailable says that the buffer did not answer: the message may or may not be stored; a
+	// retry with the same id is safe.
+	ErrUnavailable = errors.New("the buffer is not available")
+)
+
+// Config says where the bus is and how much it may hold.
+type Config struct {
+	// URL of a NATS server or cluster with JetStream, or empty for one in this process.
+	URL string
+	// Dir is the data folder of the embedded server.
+	Dir string
+	// Prefix is put before stream and subject names, so that several can share a cluster.
+	Prefix string
+	// MaxBytes is the limit of each signal's stream.
+	MaxBytes int64
+	// DuplicateWindow is how long a repeated id of a frame is recognised.
+	DuplicateWindow time.Duration
+	// Replicas of each stream; 1 for a single server.
+	Replicas int
+}
+
+// Bus is a connection to the streams. It is safe for concurrent use.
+type Bus struct {
+	cfg    Config
+	log    *slog.Logger
+	server *server.Server // nil when it is elsewhere
+	nc     *nats.Conn
+	js     jetstream.JetStream
+
+	groups map[Signal]chan *part
+	life   context.Context // ends with Close
+	end    context.CancelFunc
+	loops  sync.WaitGroup
+
+	mu    sync.Mutex
+	trims map[Signal][]trimPoint
+}
+
+// trimPoint says that everything up to seq had been consumed at a time.
+type trimPoint struct {
+	at  time.Time
+	seq uint64
+}
+
+// Open connects, starting the embedded server if there is no URL, and makes the streams.
+func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Bus, error) {
+	if cfg.MaxBytes <= 0 || cfg.DuplicateWindow <= 0 {
+		return nil, errors.New("open bus: a size limit and a duplicate window are needed")
+	}
+	cfg.Replicas = max(cfg.Replicas, 1)
+	b := &Bus{cfg: cfg, log: log, groups: map[Signal]chan *part{}, trims: map[Signal][]trimPoint{}}
+	b.life, b.end = context.WithCancel(context.WithoutCancel(ctx))
+	options := []nats.Option{
+		nats.Name("midwatch"),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(250 * time.Millisecond),
+		nats.ReconnectBufSize(-1), // a publish while disconnected fails at once: the client is told to retry
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				log.Warn("bus connection lost", "err", err)
+			}
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) { log.Info("bus connection restored") }),
+	}
+	url := cfg.URL
+	if url == "" {
+		if err := b.startServer(); err != nil {
+			return nil, err
+		}
+		options = append(options, nats.InProcessServer(b.server))
+	}
+	var err error
+	if b.nc, err = nats.Connect(url, options...); err != nil {
+		b.Close()
+		return nil, fmt.Errorf("connect to the bus: %w", err)
+	}
+	if b.js, err = jetstream.New(b.nc); err != nil {
+		b.Close()
+		return nil, fmt.Errorf("open jetstream: %w", err)
+	}
+	if err := b.makeStreams(ctx); err != nil {
+		b.Close()
+		return nil, err
+	}
+	for _, s := range Signals() {
+		queue := make(chan *part, groupQueue)
+		b.groups[s] = queue
+		for range groupLoops {
+			b.loops.Go(func() { b.publishGroups(s, queue) })
+		}
+	}
+	return b, nil
+}
+
+// startServer runs JetStream in this process. It syncs each message before it acknowledges it:
+// by default JetStream acknowledges first and syncs within two minutes, which a power cut would
+// turn into a broken promise.
+func (b *Bus) startServer() error {
+	s, err := server.NewServer(&server.Options{
+		ServerName: "midwatch",
+		DontListen: true,
+		JetStream:  true,
+		StoreDir:   b.cfg.Dir,
+		SyncAlways: true,
+		MaxPayload: MaxMessageBytes + maxHeaderBytes,
+		// Memory streams are not used; the file limit is the sum of the streams' own limits.
+		JetStreamMaxMemory: 64 << 20,
+		JetStreamMaxStore:  int64(len(Signals()))*b.cfg.MaxBytes + deadMaxBytes + 1<<30,
+		NoLog:              true,
+		NoSigs:             true,
+	})
+	if err != nil {
+		return fmt.Errorf("make the embedded bus: %w", err)
+	}
+	b.server = s
+	go s.Start()
+	if !s.ReadyForConnections(30 * time.Second) {
+		s.Shutdown()
+		return errors.New("start the embedded bus: not ready after 30 s")
+	}
+	if !s.JetStreamEnabled() {
+		s.Shutdown()
+		return fmt.Errorf("start the embedded bus: JetStream could not use %s", b.cfg.Dir)
+	}
+	return nil
+}
+
+func (b *Bus) makeStreams(ctx context.Context) error {
+	configs := make([]jetstream.StreamConfig, 0, len(Signals())+1)
+	for _, s := range Signals() {
+		configs = append(configs, jetstream.StreamConfig{
+			Name:        b.stream(s),
+			Description: "accepted " + string(s) + " that wait to be stored",
+			Subjects:    []string{b.subject(s)},
+			Storage:     jetstream.FileStorage,
+			Retention:   jetstream.LimitsPolicy,
+			Discard:     jetstream.DiscardNew,
+			MaxBytes:    b.cfg.MaxBytes,
+			MaxMsgSize:  MaxMessageBytes + maxHeaderBytes,
+			Replicas:    b.cfg.Replicas,
+		})
+	}
+	configs = append(configs, jetstream.StreamConfig{
+		Name:        b.cfg.Prefix + "DEAD",
+		Description: "messages that could not be stored",
+		Subjects:    []string{b.cfg.Prefix + "dead.>"},
+		Storage:     jetstream.FileStorage,
+		Retention:   jetstream.LimitsPolicy,
+		Discard:     jetstream.DiscardOld,
+		MaxBytes:    deadMaxBytes,
+		MaxAge:      deadRetention,
+		Duplicates:  b.cfg.DuplicateWindow,
+		Replicas:    b.cfg.Replicas,
+	})
+	for _, c := range configs {
+		if _, err := b.js.CreateOrUpdateStream(ctx, c); err != nil {
+			return fmt.Errorf("make stream %s: %w", c.Name, err)
+		}
+	}
+	return nil
+}
+
+func (b *Bus) stream(s Signal) string { return b.cfg.Prefix + "INGEST_" + string(s) }
+
+func (b *Bus) subject(s Signal) string { return b.cfg.Prefix + "ingest." + string(s) }
+
+// Close ends the connection and the embedded server. Messages that were acknowledged stay.
+func (b *Bus) Close() {
+	b.end()
+	b.loops.Wait()
+	if b.nc != nil {
+		b.nc.Close()
+	}
+	if b.server != nil {
+		b.server.Shutdown()
+		b.server.WaitForShutdown()
+	}
+}
+
+// Ping reports whether the streams answer.
+func (b *Bus) Ping(ctx context.Context) error {
+	if _, err := b.js.AccountInfo(ctx); err != nil {
+		return fmt.Errorf("ping the bus: %w", err)
+	}
+	return nil
+}
+
+// publishError sorts what JetStream says into what a client can be told.
+func publishError(s Signal, err error) error {
+	if err == nil {
+		return nil
+	}
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
+		const insufficientResources, storageExceeded, storeFailed = 10023, 10047, 10077
+		switch api.ErrorCode {
+		case insufficientResources, storageExceeded, storeFailed:
+			return fmt.Errorf("publish %s: %w: %w", s, ErrFull, err)
+		}
+	}
+	return fmt.Errorf("publish %s: %w: %w", s, ErrUnavailable, err)
+}
+
+// Dead keeps a message that cannot be stored, with the reason, where an operator finds it. The
+// same message is kept once.
+func (b *Bus) Dead(ctx context.Context, s Signal, m Message, reason string) error {
+	msg := nats.NewMsg(b.cfg.Prefix + "dead." + string(s))
+	msg.Data = m.Data
+	msg.Header.Set("Midwatch-Reason", reason)
+	msg.Header.Set("Midwatch-Sequence", strconv.FormatUint(m.Seq, 10))
+	msg.Header.Set("Midwatch-Accepted-At", m.Time.UTC().Format(time.RFC3339Nano))
+	id := string(s) + "-" + strconv.FormatUint(m.Seq, 10) + "-" + strconv.FormatInt(m.Time.UnixNano(), 10)
+	if _, err := b.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id)); err != nil {
+		return fmt.Errorf("keep dead message %d of %s: %w", m.Seq, s, err)
+	}
+	return nil
+}
+
+// Origin names this life of a signal's stream: its creation in nanoseconds since 1970. Sequences
+// of different origins have nothing to do with each other.
+func (b *Bus) Origin(ctx context.Context, s Signal) (int64, error) {
+	info, err := b.info(ctx, s)
+	if err != nil {
+		return 0, err
+	}
+	return info.Created.UnixNano(), nil
+}
+
+// Backlog says how much a signal's stream holds. FirstSeq is the oldest sequence that is still
+// there, or LastSeq+1 when the stream is empty.
+type Backlog struct {
+	Messages uint64
+	Bytes    uint64
+	FirstSeq uint64
+	LastSeq  uint64
+}
+
+// Backlog of a signal.
+func (b *Bus) Backlog(ctx context.Context, s Signal) (Backlog, error) {
+	info, err := b.info(ctx, s)
+	if err != nil {
+		return Backlog{}, err
+	}
+	return Backlog{Messages: info.State.Msgs, Bytes: info.State.Bytes, FirstSeq: info.State.FirstSeq, LastSeq: info.State.LastSeq}, nil
+}
+
+func (b *Bus) info(ctx context.Context, s Signal) (*jetstream.StreamInfo, error) {
+	stream, err := b.js.Stream(ctx, b.stream(s))
+	if err != nil {
+		return nil, fmt.Errorf("find stream of %s: %w", s, err)
+	}
+	return stream.CachedInfo(), nil
+}
+
+// Trim lets go of the messages up to seq, which every reader has to have finished. They are kept
+// for the duplicate window, because a reader that starts knows repeated ids only from the messages
+// that are still there; a stream that is half full gives them up at once.
+func (b *Bus) Trim(ctx context.Context, s Signal, seq uint64) error {
+	info, err := b.info(ctx, s)
+	if err != nil {
+		return err
+	}
+	target := seq
+	if info.State.Bytes < uint64(b.cfg.MaxBytes)/2 {
+		target = b.ripe(s, seq, time.Now())
+	}
+	if target < info.State.FirstSeq || info.State.Msgs == 0 {
+		return nil
+	}
+	stream, err := b.js.Stream(ctx, b.stream(s))
+	if err != nil {
+		return fmt.Errorf("find stream of %s: %w", s, err)
+	}
+	if err := stream.Purge(ctx, jetstream.WithPurgeSequence(target+1)); err != nil {
+		return fmt.Errorf("trim %s to %d: %w", s, target, err)
+	}
+	return nil
+}
+
+// ripe notes that seq is consumed now and returns the newest sequence that was consumed a
+// duplicate window ago.
+func (b *Bus) ripe(s Signal, seq uint64, now time.Time) uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	points := append(b.trims[s], trimPoint{now, seq})
+	var ripe uint64
+	for len(points) > 1 && now.Sub(points[0].at) > b.cfg.DuplicateWindow {
+		ripe = points[0].seq
+		points = points[1:]
+	}
+	b.trims[s] = points
+	return ripe
+}

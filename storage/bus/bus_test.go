@@ -1,0 +1,381 @@
+package bus_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/midwatch/midwatch/storage/bus"
+)
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("BUS_TEST_PUBLISHER"); dir != "" {
+		publishForEver(dir)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func open(t testing.TB, cfg bus.Config) *bus.Bus {
+	t.Helper()
+	if cfg.Dir == "" {
+		cfg.Dir = t.TempDir()
+	}
+	if cfg.MaxBytes == 0 {
+		cfg.MaxBytes = 64 << 20
+	}
+	cfg.DuplicateWindow = time.Minute
+	b, err := bus.Open(t.Context(), cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	return b
+}
+
+func deadline(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func TestReaderGetsMessagesInOrderFromItsSequence(t *testing.T) {
+	b := open(t, bus.Config{})
+	ctx := deadline(t)
+	for i := range 10 {
+		if err := b.Publish(ctx, bus.Logs, 7, "", []byte{byte(i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := b.Read(ctx, bus.Logs, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Stop()
+	for want := uint64(5); want <= 10; want++ {
+		m, err := r.Next(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Seq != want || m.Data[0] != byte(want-1) {
+			t.Fatalf("got message %d holding %d, want %d", m.Seq, m.Data[0], want)
+		}
+	}
+	short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+	defer cancel()
+	if _, err := r.Next(short); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("Next on an empty stream = %v, want the deadline", err)
+	}
+	// The reader is still good after a deadline.
+	if err := b.Publish(ctx, bus.Logs, 7, "", []byte("late")); err != nil {
+		t.Fatal(err)
+	}
+	m, err := r.Next(ctx)
+	if err != nil || m.Seq != 11 {
+		t.Fatalf("Next = %d, %v, want message 11", m.Seq, err)
+	}
+}
+
+// read returns the data of every message behind after, up to the newest.
+func read(t testing.TB, b *bus.Bus, s bus.Signal, after uint64) map[uint64]string {
+	t.Helper()
+	ctx := deadline(t)
+	backlog, err := b.Backlog(ctx, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := b.Read(ctx, s, after)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Stop()
+	out := map[uint64]string{}
+	for seq := after; seq < backlog.LastSeq; {
+		m, err := r.Next(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seq = m.Seq
+		out[seq] = string(m.Data)
+	}
+	return out
+}
+
+func TestRepeatedFrameIsReadOnceOverTrimAndRestart(t *testing.T) {
+	dir := t.TempDir()
+	ctx := deadline(t)
+	cfg := bus.Config{Dir: dir, MaxBytes: 64 << 20, DuplicateWindow: time.Minute}
+	b, err := bus.Open(ctx, cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish := func(project uint32, name, frame string) {
+		t.Helper()
+		if err := b.Publish(ctx, bus.Metrics, project, name, []byte(frame)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish(1, "same", "a")
+	publish(1, "same", "a")
+	publish(2, "same", "b") // another project's
+	publish(1, "", "c")
+	publish(1, "", "c") // without a name nothing is a repetition
+	want := map[uint64]string{1: "a", 2: "", 3: "b", 4: "c", 5: "c"}
+	if diff := cmp.Diff(want, read(t, b, bus.Metrics, 0)); diff != "" {
+		t.Fatal(diff)
+	}
+	if err := b.Trim(ctx, bus.Metrics, 3); err != nil {
+		t.Fatal(err)
+	}
+	origin, err := b.Origin(ctx, bus.Metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+	b = open(t, bus.Config{Dir: dir})
+	if again, err := b.Origin(ctx, bus.Metrics); err != nil || again != origin {
+		t.Fatalf("origin after restart = %d, %v, want %d", again, err, origin)
+	}
+	publish(1, "same", "a")
+	if diff := cmp.Diff(map[uint64]string{4: "c", 5: "c", 6: ""}, read(t, b, bus.Metrics, 3)); diff != "" {
+		t.Fatal(diff)
+	}
+}
+
+// TestFramesShareMessagesAndEachIsReadOnce publishes from many sides, each frame twice, and reads
+// from every place: what a message holds does not depend on where its reader began.
+func TestFramesShareMessagesAndEachIsReadOnce(t *testing.T) {
+	b := open(t, bus.Config{})
+	const publishers, each = 64, 20
+	var wg sync.WaitGroup
+	for p := range publishers {
+		wg.Go(func() {
+			for i := range each {
+				frame := fmt.Sprintf("<%d.%d>", p, i)
+				for range 2 {
+					if err := b.Publish(deadline(t), bus.Logs, 1, frame, []byte(frame)); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	whole := read(t, b, bus.Logs, 0)
+	seen := map[string]int{}
+	for _, data := range whole {
+		for frame := range strings.SplitAfterSeq(data, ">") {
+			if frame != "" {
+				seen[frame]++
+			}
+		}
+	}
+	if len(seen) != publishers*each {
+		t.Errorf("%d frames, want %d", len(seen), publishers*each)
+	}
+	for frame, n := range seen {
+		if n != 1 {
+			t.Errorf("%s was read %d times", frame, n)
+		}
+	}
+	if len(whole) >= 2*publishers*each {
+		t.Errorf("%d frames took %d messages: none was shared", 2*publishers*each, len(whole))
+	}
+	for after := uint64(0); after < uint64(len(whole)); after += 7 {
+		want := maps.Clone(whole)
+		maps.DeleteFunc(want, func(seq uint64, _ string) bool { return seq <= after })
+		if diff := cmp.Diff(want, read(t, b, bus.Logs, after)); diff != "" {
+			t.Fatalf("read after %d:\n%s", after, diff)
+		}
+	}
+}
+
+func TestFullStreamSaysSoAndTakesAgainAfterTrim(t *testing.T) {
+	b := open(t, bus.Config{MaxBytes: 8 << 20})
+	ctx := deadline(t)
+	frame := bytes.Repeat([]byte("x"), 1<<20)
+	stored := 0
+	var err error
+	for err == nil && stored < 20 {
+		if err = b.Publish(ctx, bus.Logs, 1, strconv.Itoa(stored), frame); err == nil {
+			stored++
+		}
+	}
+	if !errors.Is(err, bus.ErrFull) {
+		t.Fatalf("publish over the limit = %v, want ErrFull", err)
+	}
+	if err := b.Publish(ctx, bus.Errors, 1, "", []byte("another signal")); err != nil {
+		t.Fatalf("another signal suffers: %v", err)
+	}
+	if err := b.Trim(ctx, bus.Logs, uint64(stored)); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Publish(ctx, bus.Logs, 1, "after", frame); err != nil {
+		t.Fatalf("publish after trim: %v", err)
+	}
+}
+
+func TestTooLargeMessageIsRefused(t *testing.T) {
+	b := open(t, bus.Config{})
+	err := b.Publish(deadline(t), bus.Logs, 1, "", make([]byte, bus.MaxMessageBytes+1))
+	if err == nil || errors.Is(err, bus.ErrFull) || errors.Is(err, bus.ErrUnavailable) {
+		t.Fatalf("publish of too large a message = %v, want a plain refusal", err)
+	}
+}
+
+// publishForEver is the body of a child process: it prints the number of each message once it is
+// acknowledged, until it is killed.
+func publishForEver(dir string) {
+	ctx := context.Background()
+	b, err := bus.Open(ctx, bus.Config{Dir: dir, MaxBytes: 1 << 30, DuplicateWindow: time.Minute}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	backlog, err := b.Backlog(ctx, bus.Logs)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	for i := backlog.LastSeq + 1; ; i++ {
+		if err := b.Publish(ctx, bus.Logs, 1, strconv.FormatUint(i, 10), []byte(strconv.FormatUint(i, 10))); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		fmt.Println(i)
+	}
+}
+
+func TestAcknowledgedMessagesSurviveKill(t *testing.T) {
+	dir := t.TempDir()
+	for range 3 {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), "BUS_TEST_PUBLISHER="+dir)
+		cmd.Stderr = os.Stderr
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		var acknowledged uint64
+		for range 200 {
+			if _, err := fmt.Fscanln(out, &acknowledged); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		for {
+			if _, err := fmt.Fscanln(out, &acknowledged); err != nil {
+				break
+			}
+		}
+		_ = cmd.Wait() // it was killed: the error is the point
+
+		b, err := bus.Open(deadline(t), bus.Config{Dir: dir, MaxBytes: 1 << 30, DuplicateWindow: time.Minute}, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := b.Read(deadline(t), bus.Logs, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for want := uint64(1); want <= acknowledged; want++ {
+			m, err := r.Next(deadline(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(m.Data) != strconv.FormatUint(want, 10) {
+				t.Fatalf("message %d holds %q", want, m.Data)
+			}
+		}
+		r.Stop()
+		b.Close()
+	}
+}
+
+func BenchmarkPublish(b *testing.B) {
+	for _, size := range []int{1 << 10, 256 << 10} {
+		b.Run(fmt.Sprintf("%dKiB", size>>10), func(b *testing.B) {
+			q := open(b, bus.Config{MaxBytes: 64 << 30})
+			frame := make([]byte, size)
+			b.SetBytes(int64(size))
+			for b.Loop() {
+				if err := q.Publish(b.Context(), bus.Logs, 1, "", frame); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkPublishers is the curve of clients that publish 1 KiB at the same time, each waiting
+// for its own acknowledgement.
+func BenchmarkPublishers(b *testing.B) {
+	for _, clients := range []int{1, 8, 64, 512} {
+		b.Run(strconv.Itoa(clients), func(b *testing.B) {
+			q := open(b, bus.Config{MaxBytes: 64 << 30})
+			frame := make([]byte, 1<<10)
+			took := make([][]time.Duration, clients)
+			var wg sync.WaitGroup
+			b.ResetTimer()
+			for c := range clients {
+				wg.Go(func() {
+					for range max(1, b.N/clients) {
+						began := time.Now()
+						if err := q.Publish(b.Context(), bus.Logs, 1, "", frame); err != nil {
+							b.Error(err)
+							return
+						}
+						took[c] = append(took[c], time.Since(began))
+					}
+				})
+			}
+			wg.Wait()
+			all := slices.Sorted(slices.Values(slices.Concat(took...)))
+			b.ReportMetric(float64(len(all))/b.Elapsed().Seconds(), "requests/s")
+			b.ReportMetric(float64(all[len(all)*99/100].Microseconds())/1000, "p99-ms")
+		})
+	}
+}
+
+func TestReadersDoNotDisturbEachOther(t *testing.T) {
+	b := open(t, bus.Config{})
+	ctx := deadline(t)
+	readers := make([]*bus.Reader, 3)
+	for i := range readers {
+		r, err := b.Read(ctx, bus.Logs, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Stop()
+		readers[i] = r
+	}
+	for want := uint64(1); want <= 20; want++ {
+		if err := b.Publish(ctx, bus.Logs, 1, "", []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		for i, r := range readers {
+			m, err := r.Next(ctx)
+			if err != nil || m.Seq != want {
+				t.Fatalf("reader %d: Next = %d, %v, want %d", i, m.Seq, err, want)
+			}
+		}
+	}
+}

@@ -1,0 +1,53 @@
+package telemetry
+
+import (
+	"testing"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+)
+
+// DropDatabase removes the database of a store.
+func DropDatabase(t testing.TB, s *Store) {
+	t.Helper()
+	if err := s.rows.Exec(t.Context(), "DROP DATABASE "+quoteName(s.database)+" SYNC"); err != nil {
+		t.Error(err)
+	}
+}
+
+// Setting returns a setting of the server as it is during a read.
+func Setting(t testing.TB, s *Store, sc Scope, name string) string {
+	t.Helper()
+	var value string
+	const sql = "SELECT value FROM system.settings WHERE name = {name:String}"
+	err := s.query(t.Context(), sc, "read a setting", sql, params{"name": name}, func(rows driver.Rows) error {
+		return rows.Scan(&value)
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	return value
+}
+
+// TableStatement returns the statement that makes a table, as the server keeps it.
+func TableStatement(t testing.TB, s *Store, table string) string {
+	t.Helper()
+	var statement string
+	const sql = "SELECT create_table_query FROM system.tables WHERE database = currentDatabase() AND name = {name:String}"
+	if err := s.rows.QueryRow(t.Context(), sql, clickhouse.Named("name", table)).Scan(&statement); err != nil {
+		t.Error(err)
+	}
+	return statement
+}
+
+// HoldSampleReads takes all slots of reads of samples until release is called.
+func HoldSampleReads(s *Store) (release func()) {
+	for range cap(s.blocks.reads) {
+		s.blocks.reads <- struct{}{}
+	}
+	return func() {
+		for range cap(s.blocks.reads) {
+			<-s.blocks.reads
+		}
+	}
+}

@@ -1,0 +1,37 @@
+-- Log records.
+--
+-- day is the day of ts, or the nearest one that was in use when the record was received: it names
+-- the partition and bounds how long a record is kept. That ts takes part in the partition's key
+-- (as a constant) makes the engine keep the range of ts of each part, by which reads leave out
+-- parts.
+--
+-- The order makes the newest records of a project the cheapest read, and pages exact. The text
+-- index is on an expression, not on the column with a preprocessor: the latter changes what a
+-- search finds where a part has no index yet.
+--
+-- What was inserted has to outlive a power cut, since the bus forgets it then: this table and the
+-- others ask for fsync themselves, whatever the server is configured to do.
+CREATE TABLE IF NOT EXISTS logs (
+    project_id    UInt32 CODEC(ZSTD(1)),
+    day           Date CODEC(ZSTD(1)),
+    ts            DateTime64(9, 'UTC') CODEC(Delta, ZSTD(1)),
+    id            UInt64 CODEC(Delta, ZSTD(1)),
+    observed_ts   DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
+    service       LowCardinality(String) CODEC(ZSTD(1)),
+    severity      UInt8 CODEC(ZSTD(1)),
+    severity_text LowCardinality(String) CODEC(ZSTD(1)),
+    scope         LowCardinality(String) CODEC(ZSTD(1)),
+    body          String CODEC(ZSTD(1)),
+    attributes    Map(LowCardinality(String), String) CODEC(ZSTD(1)),
+    resource      LowCardinality(String) CODEC(ZSTD(1)),
+    trace_id      FixedString(16) CODEC(ZSTD(1)),
+    span_id       FixedString(8) CODEC(ZSTD(1)),
+    INDEX ix_body lowerUTF8(body) TYPE text(tokenizer = splitByNonAlpha),
+    INDEX ix_attribute_keys mapKeys(attributes) TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX ix_attribute_values mapValues(attributes) TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX ix_trace trace_id TYPE bloom_filter(0.01) GRANULARITY 1
+) ENGINE = MergeTree
+PARTITION BY (day, ts < toDateTime64(0, 9, 'UTC'))
+ORDER BY (project_id, ts, id)
+TTL day + INTERVAL 30 DAY DELETE
+SETTINGS ttl_only_drop_parts = 1, ratio_of_defaults_for_sparse_serialization = 1, fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 1000;

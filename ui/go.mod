@@ -1,0 +1,3 @@
+module github.com/midwatch/midwatch/ui
+
+go 1.26.0

@@ -1,0 +1,10 @@
+import { Activity, CalendarCheck, ChartLine, OctagonAlert, ScrollText, type LucideIcon } from "lucide-react";
+
+/** The rail, top to bottom; key follows g. */
+export const pages = [
+  { to: "/p/$project/overview", name: "Overview", key: "o", icon: Activity },
+  { to: "/p/$project/logs", name: "Logs", key: "l", icon: ScrollText },
+  { to: "/p/$project/metrics", name: "Metrics", key: "m", icon: ChartLine },
+  { to: "/p/$project/errors", name: "Errors", key: "e", icon: OctagonAlert },
+  { to: "/p/$project/monitors", name: "Monitors", key: "c", icon: CalendarCheck },
+] as const satisfies { to: string; name: string; key: string; icon: LucideIcon }[];

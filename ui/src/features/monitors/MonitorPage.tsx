@@ -1,0 +1,205 @@
+import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { getRouteApi, Link } from "@tanstack/react-router";
+import { ArrowLeft, ChevronRight } from "lucide-react";
+import { useMemo, useState } from "react";
+import { CopyButton } from "../../components/Button";
+import { StatusWord } from "../../components/MonitorStatus";
+import { Await, Empty, ErrorNote, Panel, Skeleton, When } from "../../components/Page";
+import { Snippets } from "../../components/Snippets";
+import { api, ApiError, data, type Checkin, type Monitor } from "../../lib/api";
+import { duration, plural } from "../../lib/format";
+import { useKeys } from "../../lib/keys";
+import { useNow, useProject, useTitle } from "../../lib/page";
+import { edges, monitorsQuery, setupQuery } from "../../lib/query";
+import { outcome, outcomeWords, runRange } from "../../lib/runs";
+import { isTrouble, troubleWords } from "../../lib/sentence";
+import { checkinSnippets } from "../../lib/snippets";
+import { second } from "../../lib/time";
+import { useRange } from "../../lib/useRange";
+import { useStay } from "../../lib/useStay";
+import { Waiting } from "../setup/SetupPanel";
+import { RunBars } from "./RunBars";
+
+const route = getRouteApi("/p/$project/monitors/$slug");
+
+export function MonitorPage() {
+  const { project } = useProject();
+  const { slug } = route.useParams();
+  const { range, raw, now } = useRange();
+  const navigate = route.useNavigate();
+  const looked = useMemo(() => runRange(raw, range), [raw, range]);
+  const options = monitorsQuery(project, looked);
+  const query = useStay(
+    useQuery({
+      ...options,
+      placeholderData: keepPreviousData,
+      // Whoever has just pasted the ping URL waits for its first run.
+      refetchInterval: (one) => (one.state.data?.find((m) => m.slug === slug)?.last_checkin_at ? false : 2000),
+    }),
+    String(project),
+  );
+  useKeys({ Escape: () => void navigate({ to: "/p/$project/monitors" }) });
+  const found = query.data?.find((one) => one.slug === slug);
+  useTitle(found ? sentenceOf(found, now) : slug, "Monitors");
+  return (
+    <div className="pb-8">
+      <Link from="/p/$project/monitors/$slug" to="/p/$project/monitors" className="inline-flex min-h-9 items-center gap-1.5 px-4 pt-1 text-data text-muted hover:text-ink">
+        <ArrowLeft size={14} aria-hidden /> All monitors
+      </Link>
+      {!found && <h1 className="sr-only">Monitor {slug}</h1>}
+      <Await query={query} queryKey={options.queryKey} skeleton={<Skeleton rows={10} />}>
+        {() => (found ? <Detail monitor={found} /> : <ErrorNote className="m-4" error={new ApiError("not_found", `There is no monitor ${slug} in this project.`)} />)}
+      </Await>
+    </div>
+  );
+}
+
+function sentenceOf(monitor: Monitor, now: number): string {
+  const name = monitor.name || monitor.slug;
+  if (isTrouble(monitor.status)) return `${name} ${troubleWords(monitor, now)}.`;
+  switch (monitor.status) {
+    case "ok":
+      return `${name} is on time.`;
+    case "running":
+      return `${name} is running.`;
+    case "paused":
+      return `${name} is paused.`;
+    default:
+      return `${name} waits for its first run.`;
+  }
+}
+
+const limit = 200;
+
+function Detail({ monitor }: { monitor: Monitor }) {
+  const { project } = useProject();
+  const { range, raw } = useRange();
+  const now = useNow();
+  const looked = useMemo(() => runRange(raw, range), [raw, range]);
+  const queryKey = ["checkins", project, monitor.slug, looked.from, looked.to, monitor.last_checkin_at];
+  const query = useQuery({
+    queryKey,
+    queryFn: ({ signal }) =>
+      data(
+        api.GET("/projects/{project}/monitors/{slug}/checkins", { params: { path: { project, slug: monitor.slug }, query: { ...edges(looked), limit } }, signal }),
+      ),
+    placeholderData: keepPreviousData,
+  });
+  const setup = useQuery(setupQuery(project));
+  const { schedule } = monitor;
+  return (
+    <>
+      <div className="flex flex-wrap items-start justify-between gap-x-6 gap-y-2 px-4 pb-4">
+        <div className="min-w-0 flex-1 basis-80">
+          <h1 className="text-lead font-medium">{sentenceOf(monitor, now)}</h1>
+          <p className="mt-0.5 flex flex-wrap gap-x-4 text-muted">
+            <StatusWord status={monitor.status} />
+            <span>{monitor.schedule_words}</span>
+            {monitor.next_expected_at && (
+              <span>
+                {Date.parse(monitor.next_expected_at) < now ? "was expected" : "next"} <When at={monitor.next_expected_at} />
+              </span>
+            )}
+            {monitor.last_checkin_at && (
+              <span>
+                last <When at={monitor.last_checkin_at} />
+              </span>
+            )}
+          </p>
+        </div>
+      </div>
+      <div className="grid items-start gap-4 px-4 xl:grid-cols-[minmax(0,1fr)_26rem]">
+        <div className="flex min-w-0 flex-col gap-4">
+          <Panel title={monitor.recent.length === 0 ? "Runs" : `Last ${plural(monitor.recent.length, "run")}`}>
+            <div className="p-3">
+              <RunBars runs={monitor.recent} slots={Math.max(20, Math.min(60, monitor.recent.length))} className="h-14 w-full" />
+            </div>
+          </Panel>
+          <Panel title="Check-ins, newest first">
+            <Await query={query} queryKey={queryKey}>
+              {({ checkins }) =>
+                checkins.length === 0 ? (
+                  <div className="p-4">{monitor.last_checkin_at ? <p className="text-muted">None in this range.</p> : <Waiting>Waiting for the first ping…</Waiting>}</div>
+                ) : (
+                  <ul>
+                    {checkins.map((one) => (
+                      <CheckinRow key={one.id} checkin={one} />
+                    ))}
+                    {checkins.length >= limit && <Empty>The newest {limit}; narrow the range to see others.</Empty>}
+                  </ul>
+                )
+              }
+            </Await>
+          </Panel>
+        </div>
+        <div className="flex min-w-0 flex-col gap-4">
+          <Panel title="Ping URL" more={<CopyButton label="Copy" text={monitor.ping_url} />}>
+            {/* oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex */}
+            <pre tabIndex={0} role="region" aria-label="Ping URL" className="overflow-x-auto px-3 py-2.5 font-mono text-data">
+              {monitor.ping_url}
+            </pre>
+            <p className="border-t border-line px-3 py-2 text-data text-muted">
+              Add /start when the job begins, /fail or its exit code when it ends. Up to 100 kB of its output may be posted along.
+            </p>
+          </Panel>
+          {setup.data && (
+            <section aria-label="How this job checks in" className="overflow-hidden rounded border border-line bg-s1">
+              <Snippets all={checkinSnippets(setup.data, monitor.slug)} label="Ways to check in" />
+            </section>
+          )}
+          <Panel title="Schedule">
+            <dl className="grid grid-cols-[8rem_minmax(0,1fr)] gap-y-1 px-3 py-2.5 text-data">
+              <dt className="text-muted">{schedule.kind === "interval" ? "every" : "cron"}</dt>
+              <dd className="font-mono">
+                {schedule.kind === "none" ? "not set" : schedule.kind === "interval" ? duration(Number(schedule.value) * second) : `${schedule.value} (${schedule.timezone || "UTC"})`}
+              </dd>
+              <dt className="text-muted">late after</dt>
+              <dd>{duration(schedule.margin_seconds * second)}</dd>
+              <dt className="text-muted">stuck after</dt>
+              <dd>{schedule.max_runtime_seconds > 0 ? duration(schedule.max_runtime_seconds * second) : "not watched"}</dd>
+            </dl>
+          </Panel>
+        </div>
+      </div>
+    </>
+  );
+}
+
+const tones = { ok: "text-ok", error: "text-bad", running: "text-info", note: "text-quiet" } as const;
+
+function CheckinRow({ checkin }: { checkin: Checkin }) {
+  const [open, setOpen] = useState(false);
+  const kind = outcome(checkin);
+  const head = (
+    <span className="grid min-h-8 w-full grid-cols-[1rem_10.5rem_minmax(0,1fr)_auto] items-center gap-x-3 text-data max-sm:grid-cols-[1rem_minmax(0,1fr)_auto]">
+      <ChevronRight size={14} aria-hidden className={`text-muted ${checkin.message ? "" : "invisible"} ${open ? "rotate-90" : ""}`} />
+      <When at={checkin.time} mode="clock" precision="second" />
+      <span className="truncate max-sm:order-4 max-sm:col-span-3 max-sm:pl-7">
+        <b className={`font-medium ${tones[kind]}`}>{outcomeWords[kind]}</b>
+        <span className="text-muted">
+          {checkin.exit_code ? ` exit code ${checkin.exit_code}` : ""}
+          {checkin.environment && ` · ${checkin.environment}`}
+          {checkin.message && !open && ` · ${checkin.message.split("\n", 1)[0]}`}
+        </span>
+      </span>
+      <span className="text-right font-mono">{checkin.duration_ms === undefined ? "" : duration(checkin.duration_ms)}</span>
+    </span>
+  );
+  return (
+    <li className="border-b border-line last:border-b-0">
+      {checkin.message ? (
+        <button type="button" aria-expanded={open} onClick={() => setOpen(!open)} className="block w-full px-3 py-0.5 text-left hover:bg-s2">
+          {head}
+        </button>
+      ) : (
+        <div className="px-3 py-0.5">{head}</div>
+      )}
+      {open && (
+        // oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex
+        <pre tabIndex={0} role="region" aria-label="Output" className="max-h-96 overflow-auto border-t border-line bg-bg px-4 py-2.5 font-mono text-data break-words whitespace-pre-wrap">
+          {checkin.message}
+        </pre>
+      )}
+    </li>
+  );
+}

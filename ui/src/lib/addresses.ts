@@ -1,0 +1,89 @@
+import type { Aggregate, Level } from "./api";
+import { defaultRange, resolve } from "./range";
+import { list, oneOf, text, type Search } from "./search";
+
+// What each page keeps in its address. Whatever is unknown or unreadable is left out: an old link shows less, it does
+// not fail.
+
+/** How often a live range moves on; the default, 30 s, is not in the address. */
+export const refreshes = ["off", "10s", "30s", "1m", "5m"] as const;
+export type Refresh = (typeof refreshes)[number];
+
+export interface RangeAddress {
+  from?: string | undefined;
+  to?: string | undefined;
+  refresh?: Refresh | undefined;
+}
+
+export function rangeAddress(search: Search): RangeAddress {
+  const raw = { from: text(search.from, 40) ?? "", to: text(search.to, 40) ?? "" };
+  const range = resolve(raw, Date.now(), "utc") ? raw : defaultRange;
+  return { ...range, refresh: oneOf(search.refresh, refreshes) };
+}
+
+export interface SignInAddress {
+  next?: string | undefined;
+}
+
+export function signInAddress(search: Search): SignInAddress {
+  const next = text(search.next, 2000);
+  // Only pages of this server: //host and /\host are other hosts to a browser.
+  return { next: next && /^\/(?![/\\])/.test(next) ? next : undefined };
+}
+
+export interface LogsAddress {
+  q?: string | undefined;
+  level?: Level[] | undefined;
+  service?: string[] | undefined;
+  /** The line whose details are open. */
+  row?: string | undefined;
+}
+
+const knownLevels: readonly string[] = ["unknown", "trace", "debug", "info", "warn", "error", "fatal"] satisfies Level[];
+
+export function logsAddress(search: Search): LogsAddress {
+  const level = list(search.level)?.filter((one): one is Level => knownLevels.includes(one));
+  return { q: text(search.q), level: level?.length ? level : undefined, service: list(search.service), row: text(search.row) };
+}
+
+export const aggregates = ["avg", "sum", "min", "max", "last", "count", "rate"] as const satisfies readonly Aggregate[];
+
+export interface MetricsAddress {
+  metric?: string | undefined;
+  /** Part of the names in the list. */
+  find?: string | undefined;
+  agg?: Aggregate | undefined;
+  by?: string[] | undefined;
+  view?: "table" | undefined;
+}
+
+export function metricsAddress(search: Search): MetricsAddress {
+  return {
+    metric: text(search.metric, 500),
+    find: text(search.find, 200),
+    agg: oneOf(search.agg, aggregates),
+    by: list(search.by, 10),
+    view: oneOf(search.view, ["table"]),
+  };
+}
+
+export const issueSorts = ["last", "first", "events", "users"] as const;
+export type IssueSort = (typeof issueSorts)[number];
+
+export interface IssuesAddress {
+  q?: string | undefined;
+  sort?: IssueSort | undefined;
+}
+
+export function issuesAddress(search: Search): IssuesAddress {
+  return { q: text(search.q, 200), sort: oneOf(search.sort, issueSorts) };
+}
+
+export interface IssueAddress {
+  event?: string | undefined;
+  raw?: "1" | undefined;
+}
+
+export function issueAddress(search: Search): IssueAddress {
+  return { event: text(search.event, 32), raw: oneOf(search.raw, ["1"]) };
+}

@@ -1,0 +1,80 @@
+import createClient from "openapi-fetch";
+import type { components, paths } from "./api.gen";
+
+type Schemas = components["schemas"];
+export type Session = Schemas["Session"];
+export type Project = Schemas["Project"];
+export type Setup = Schemas["Setup"];
+export type Signals = Schemas["Signals"];
+export type Signal = keyof Signals;
+export type Overview = Schemas["Overview"];
+export type Level = Schemas["Level"];
+export type Log = Schemas["Log"];
+export type LogHistogram = Schemas["LogHistogram"];
+export type Metric = Schemas["Metric"];
+export type MetricRange = Schemas["MetricRange"];
+export type MetricKind = Schemas["MetricKind"];
+export type Aggregate = Schemas["Aggregate"];
+export type Issue = Schemas["Issue"];
+export type IssueDetail = Schemas["IssueDetail"];
+export type Event = Schemas["Event"];
+export type EventSummary = Schemas["EventSummary"];
+export type Exception = Schemas["Exception"];
+export type Frame = Schemas["Frame"];
+export type Breadcrumb = Schemas["Breadcrumb"];
+export type Monitor = Schemas["Monitor"];
+export type MonitorStatus = Schemas["MonitorStatus"];
+export type Checkin = Schemas["Checkin"];
+export type NewMonitor = Schemas["NewMonitor"];
+
+/** What the API answers when it cannot do what was asked; unreachable is for no answer at all. */
+export type ErrorCode = Schemas["Error"]["code"] | "unreachable";
+
+export class ApiError extends Error {
+  readonly code: ErrorCode;
+  readonly requestId: string;
+
+  constructor(code: ErrorCode, message: string, requestId = "") {
+    super(message);
+    this.name = "ApiError";
+    this.code = code;
+    this.requestId = requestId;
+  }
+}
+
+const byStatus: Record<number, ErrorCode> = {
+  400: "invalid", 401: "unauthorized", 403: "forbidden", 404: "not_found", 409: "conflict", 422: "invalid", 429: "rate_limited", 503: "unavailable",
+};
+
+const client = createClient<paths>({ baseUrl: "/api/v1/midwatch", credentials: "same-origin" });
+
+client.use({
+  onError({ error }) {
+    if (error instanceof DOMException && error.name === "AbortError") return undefined;
+    return new ApiError("unreachable", "Midwatch does not answer.");
+  },
+  async onResponse({ response }) {
+    if (response.ok) return;
+    const id = response.headers.get("X-Request-Id") ?? "";
+    let body: Partial<Schemas["Error"]> = {};
+    try {
+      body = (await response.clone().json()) as Partial<Schemas["Error"]>;
+    } catch {
+      // Not ours: a proxy in between. The status has to do.
+    }
+    throw new ApiError(
+      body.code ?? byStatus[response.status] ?? "internal",
+      body.message ?? `The server answered ${response.status}.`,
+      body.request_id ?? id,
+    );
+  },
+});
+
+export const api = client;
+
+/** The body of an answer; the middleware above has thrown for every answer that is an error. */
+export async function data<T>(answer: Promise<{ data?: T }>): Promise<T> {
+  const { data: body } = await answer;
+  if (body === undefined) throw new ApiError("internal", "The server sent an answer without a body.");
+  return body;
+}
