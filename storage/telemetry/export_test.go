@@ -51,3 +51,19 @@ func HoldSampleReads(s *Store) (release func()) {
 		}
 	}
 }
+
+// SampleValues returns the values of a series as the server reads them, by time.
+func SampleValues(t testing.TB, s *Store, sc Scope, fp uint64) []float64 {
+	t.Helper()
+	var values []float64
+	const sql = "SELECT value FROM metric_samples WHERE project_id = {project:UInt32} AND fp = {fp:UInt64} ORDER BY ts"
+	err := s.query(t.Context(), sc, "read samples", sql, params{"project": sc.project, "fp": fp}, func(rows driver.Rows) error {
+		var v float64
+		values = append(values, v)
+		return rows.Scan(&values[len(values)-1])
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	return values
+}

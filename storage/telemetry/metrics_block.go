@@ -20,7 +20,10 @@ type MetricBlock struct {
 	metric  dictColumn
 	fp      proto.ColUInt64
 	at      int64Column
-	value   proto.ColFloat64
+	// The value is mantissa / 10^scale; see decimals.
+	mantissa proto.ColInt64
+	scale    proto.ColUInt8
+	decimals decimals
 
 	series  []blockSeries
 	index   map[seriesKey]int32 // into series
@@ -41,6 +44,7 @@ type blockSeries struct {
 	labels      int   // into labels
 	pairs       int
 	first, last int64 // milliseconds
+	form        decimalForm
 }
 
 type metricMeta struct {
@@ -64,7 +68,8 @@ func (b *MetricBlock) input() proto.Input {
 		{Name: "metric", Data: &b.metric},
 		{Name: "fp", Data: &b.fp},
 		{Name: "ts", Data: &b.at},
-		{Name: "value", Data: &b.value},
+		{Name: "mantissa", Data: &b.mantissa},
+		{Name: "scale", Data: &b.scale},
 	}
 }
 
@@ -98,7 +103,9 @@ func (b *MetricBlock) Add(_ uint64, f *telemetrypb.MetricFrame) {
 					b.metric.append(m.GetName())
 					b.fp = append(b.fp, key.fp)
 					b.at.ColInt64 = append(b.at.ColInt64, at)
-					b.value = append(b.value, sample.GetValue())
+					mantissa, scale := entry.form.split(sample.GetValue())
+					b.mantissa = append(b.mantissa, mantissa)
+					b.scale = append(b.scale, scale)
 				}
 			}
 		}
@@ -112,7 +119,7 @@ func (b *MetricBlock) seriesAt(key seriesKey, meta int32, s *telemetrypb.Series,
 	i := int32(len(b.series))
 	b.index[key] = i
 	b.series = append(b.series, blockSeries{
-		key: key, metric: meta, labels: len(b.labels), pairs: len(s.GetLabels()), first: at, last: at,
+		key: key, metric: meta, labels: len(b.labels), pairs: len(s.GetLabels()), first: at, last: at, form: b.decimals.of(key.fp),
 	})
 	for _, kv := range s.GetLabels() {
 		b.labels = appendString(b.labels, kv.GetKey())
@@ -138,7 +145,7 @@ func (b *MetricBlock) Rows() int { return len(b.project) }
 
 // Bytes is about how much memory the rows take and how much will be sent, before compression.
 func (b *MetricBlock) Bytes() int {
-	const sample, series = 4 + 2 + 2 + 8 + 8 + 8, 96
+	const sample, series = 4 + 2 + 2 + 8 + 8 + 8 + 1, 96
 	return len(b.project)*sample + len(b.series)*series + len(b.labels)
 }
 
@@ -149,7 +156,11 @@ func (b *MetricBlock) Reset() {
 	b.metric.Reset()
 	b.fp.Reset()
 	b.at.Reset()
-	b.value.Reset()
+	b.mantissa.Reset()
+	b.scale.Reset()
+	for i := range b.series {
+		b.decimals.keep(b.series[i].key.fp, b.series[i].form)
+	}
 	b.series = b.series[:0]
 	if len(b.index) > dictKeep {
 		b.index = make(map[seriesKey]int32)

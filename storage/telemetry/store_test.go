@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"strconv"
@@ -523,6 +524,36 @@ func TestMetricRange(t *testing.T) {
 		var invalid *telemetry.InvalidError
 		if _, err := s.MetricRange(t.Context(), sc, q); !errors.As(err, &invalid) {
 			t.Errorf("%+v: %v, want an InvalidError", q, err)
+		}
+	}
+}
+
+func TestSamplesAreExact(t *testing.T) {
+	t.Parallel()
+	s := storagetest.Telemetry(t)
+	random := rand.New(rand.NewPCG(3, 4))
+	values := []float64{0, math.Copysign(0, -1), math.MaxFloat64, math.SmallestNonzeroFloat64, math.Inf(1), math.Inf(-1), math.Pi, 1 << 53, 1<<53 + 2, -(1 << 53)}
+	for range 2000 {
+		v, err := strconv.ParseFloat(strconv.FormatFloat(random.NormFloat64()*math.Pow10(random.IntN(9)), 'f', random.IntN(10), 64), 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		values = append(values, v, random.NormFloat64())
+	}
+	stale := math.Float64frombits(0x7ff0000000000002)
+	values = append(values, stale)
+	var samples []*telemetrypb.Sample
+	for i, v := range values {
+		samples = append(samples, sample(time.Duration(i)*time.Second, v))
+	}
+	insertMetrics(t, s, "exact", metricFrame(1, series("exact", telemetrypb.MetricKind_METRIC_KIND_GAUGE, 9, nil, samples...)))
+	got := telemetry.SampleValues(t, s, hour(t, 1), 9)
+	if len(got) != len(values) {
+		t.Fatalf("%d values came back of %d", len(got), len(values))
+	}
+	for i, v := range values {
+		if math.Float64bits(got[i]) != math.Float64bits(v) {
+			t.Errorf("%v (%x) came back as %v (%x)", v, math.Float64bits(v), got[i], math.Float64bits(got[i]))
 		}
 	}
 }
