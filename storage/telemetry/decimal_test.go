@@ -48,10 +48,20 @@ func TestASeriesKeepsItsScale(t *testing.T) {
 		value float64
 		scale uint8
 	}{
-		{3, 0}, {20.5, 1}, {3, 1}, {math.NaN(), rawScale}, {4, 1}, {2.25, 2}, {20.5, 2},
-		{1.0 / 3, rawScale}, {1.0 / 7, rawScale}, {1.0 / 9, rawScale}, {1.0 / 11, rawScale},
+		{3, 0},
+		{20.5, 1},
+		{3, 1},
+		{math.NaN(), rawScale},
+		{4, 1},
+		{2.25, 2},
+		{20.5, 2},
+		{1.0 / 3, rawScale},
+		{1.0 / 7, rawScale},
+		{1.0 / 9, rawScale},
+		{1.0 / 11, rawScale},
 		{0.125, rawScale}, // would be 3, but the series is noisy now
-		{0.25, 2}, {0.125, 3},
+		{0.25, 2},
+		{0.125, 3},
 	} {
 		if _, got := f.split(c.value); got != c.scale {
 			t.Errorf("the scale of %v is %d, want %d", c.value, got, c.scale)

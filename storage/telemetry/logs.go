@@ -24,7 +24,7 @@ type Log struct {
 	ObservedAt   time.Time // to the millisecond
 	Level        string    // one of Levels
 	Severity     int       // OpenTelemetry severity number, 1 to 24; 0 is unknown
-	SeverityText string
+	SeverityText string    // as the sender wrote it; the level's name where it gave none but a number
 	Service      string
 	Scope        string
 	Body         string
@@ -85,6 +85,9 @@ func levelName(i uint64) string {
 	}
 	return levels[0]
 }
+
+// levelOf is the level of a severity number.
+func levelOf(severity uint64) string { return levelName((severity + 3) / 4) }
 
 // where returns the condition of a filter, which begins with AND or is empty, and adds its values
 // to p.
@@ -192,7 +195,10 @@ SETTINGS ` + inOrder
 		lastAt, lastID = l.Time.UnixNano(), id
 		l.ID = strconv.FormatUint(id, 16)
 		l.Severity = int(severity)
-		l.Level = levelName((uint64(severity) + 3) / 4)
+		l.Level = levelOf(uint64(severity))
+		if l.SeverityText == "" && severity > 0 {
+			l.SeverityText = l.Level
+		}
 		if l.Attributes == nil {
 			l.Attributes = map[string]string{}
 		}

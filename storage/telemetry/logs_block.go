@@ -1,7 +1,9 @@
 package telemetry
 
 import (
+	"cmp"
 	"encoding/json"
+	"slices"
 
 	"github.com/ClickHouse/ch-go/proto"
 
@@ -25,7 +27,16 @@ type LogBlock struct {
 	trace     bytesColumn
 	span      bytesColumn
 
+	base    uint64 // the id of the first row
+	ranks   []rowRank
 	scratch []byte
+}
+
+// rowRank is what rows are numbered by.
+type rowRank struct {
+	at      int64
+	project uint32
+	row     int32
 }
 
 // NewLogBlock returns an empty block.
@@ -40,6 +51,7 @@ func NewLogBlock() *LogBlock {
 }
 
 func (b *LogBlock) input() proto.Input {
+	b.number()
 	return proto.Input{
 		{Name: "project_id", Data: &b.project},
 		{Name: "day", Data: &b.day},
@@ -61,7 +73,9 @@ func (b *LogBlock) input() proto.Input {
 // Add appends the records of a frame, which the bus keeps under seq. The rows depend on nothing
 // else, so that a replay makes the same ones.
 func (b *LogBlock) Add(seq uint64, f *telemetrypb.LogFrame) {
-	i := 0
+	if b.Rows() == 0 {
+		b.base = rowID(seq)
+	}
 	for _, batch := range f.GetBatches() {
 		received := batch.GetReceivedAt()
 		for _, g := range batch.GetGroups() {
@@ -77,11 +91,10 @@ func (b *LogBlock) Add(seq uint64, f *telemetrypb.LogFrame) {
 				b.project = append(b.project, batch.GetProjectId())
 				b.day.ColUInt16 = append(b.day.ColUInt16, storageDay(at, received, logDays))
 				b.at.ColInt64 = append(b.at.ColInt64, at)
-				b.id = append(b.id, rowID(seq, i))
 				b.observed.ColInt64 = append(b.observed.ColInt64, observed/1e6)
 				b.service.append(g.GetService())
 				b.severity = append(b.severity, uint8(severity))
-				b.sevText.append(r.GetSeverityText())
+				b.sevText.append(ownText(r.GetSeverityText(), severity))
 				b.scope.append(g.GetScope())
 				b.body.append(r.GetBody())
 				for _, kv := range r.GetAttributes() {
@@ -91,10 +104,41 @@ func (b *LogBlock) Add(seq uint64, f *telemetrypb.LogFrame) {
 				b.resource.append(resource)
 				b.trace.append(r.GetTraceId())
 				b.span.append(r.GetSpanId())
-				i++
 			}
 		}
 	}
+}
+
+// number gives the rows their ids, in the order that they have in the table: neighbours then have
+// neighbouring ids, which take next to no space. The same rows added in the same order get the same
+// ones.
+func (b *LogBlock) number() {
+	b.ranks = slices.Grow(b.ranks[:0], len(b.project))[:len(b.project)]
+	for i, at := range b.at.ColInt64 {
+		b.ranks[i] = rowRank{at, b.project[i], int32(i)}
+	}
+	slices.SortFunc(b.ranks, func(x, y rowRank) int {
+		switch {
+		case x.project != y.project:
+			return cmp.Compare(x.project, y.project)
+		case x.at != y.at:
+			return cmp.Compare(x.at, y.at)
+		}
+		return cmp.Compare(x.row, y.row)
+	})
+	b.id = slices.Grow(b.id[:0], len(b.project))[:len(b.project)]
+	for rank, r := range b.ranks {
+		b.id[r.row] = b.base + uint64(rank)
+	}
+}
+
+// ownText leaves a severity's text out where it only repeats the level's name, as most do: a read
+// puts that in again.
+func ownText(text string, severity uint32) string {
+	if text == levelOf(uint64(severity)) {
+		return ""
+	}
+	return text
 }
 
 // packed returns attributes as the text of a JSON object: what many records share is stored as one

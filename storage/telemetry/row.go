@@ -13,12 +13,10 @@ const (
 // maxSeverity is the highest severity number that OpenTelemetry knows.
 const maxSeverity = 24
 
-// maxRowsPerFrame is how many rows of one bus message have ids of their own.
-const maxRowsPerFrame = 1 << 20
-
-// rowID names row i of the message with this sequence. Ids grow in the order of the bus, and a
-// replay gives the same ones.
-func rowID(seq uint64, i int) uint64 { return seq<<20 | uint64(i)%maxRowsPerFrame }
+// rowID is the first id of the rows of a block that begins with the message of this sequence. A
+// block has fewer than 2^20 rows, so that those of the next one, which begins with a later message,
+// have other ids.
+func rowID(seq uint64) uint64 { return seq << 20 }
 
 const day = 24 * time.Hour
 

@@ -149,7 +149,7 @@ func TestLogsComeBackAsTheyWereSent(t *testing.T) {
 	want := []telemetry.Log{
 		{ID: "100003", Time: noon.Add(time.Second), ObservedAt: noon.Add(time.Second), Level: "unknown", Body: "no time at all"},
 		{
-			ID: "100000", Time: noon.Add(123456789), ObservedAt: noon.Add(time.Millisecond), Level: "error", Severity: 17, SeverityText: "ERR",
+			ID: "100002", Time: noon.Add(123456789), ObservedAt: noon.Add(time.Millisecond), Level: "error", Severity: 17, SeverityText: "ERR",
 			Service: "wörker", Scope: "a.b", Body: "grüße 🎉 'quoted' \\ \t\n 50%",
 			Attributes: map[string]string{"k'1": "v\"1", "ключ": ""},
 			Resource:   map[string]string{"host.name": "h\"1\\", "os": "lïnux\n"},
@@ -160,7 +160,7 @@ func TestLogsComeBackAsTheyWereSent(t *testing.T) {
 			Resource: map[string]string{"host.name": "h\"1\\", "os": "lïnux\n"},
 		},
 		{
-			ID: "100002", Time: noon.Add(-2), ObservedAt: noon.Add(time.Second), Level: "trace", Severity: 1, Service: "wörker", Scope: "a.b", Attributes: hugeMap,
+			ID: "100000", Time: noon.Add(-2), ObservedAt: noon.Add(time.Second), Level: "trace", Severity: 1, SeverityText: "trace", Service: "wörker", Scope: "a.b", Attributes: hugeMap,
 			Resource: map[string]string{"host.name": "h\"1\\", "os": "lïnux\n"},
 		},
 	}

@@ -12,7 +12,7 @@
 -- Codecs and filters are chosen by measurement on lines of web services. Once a part has been
 -- merged the values of an attribute lie together (a Map with buckets): 40 % smaller, and one key is
 -- read without the others. From level 5 on zstd finds what bodies have in common. A filter that lets
--- one granule of 20 pass in vain is two thirds of the size of one that lets one of 100.
+-- one granule of 10 pass in vain is half the size of one that lets one of 100.
 --
 -- What was inserted has to outlive a power cut, since the bus forgets it then: this table and the
 -- others ask for fsync themselves, whatever the server is configured to do.
@@ -32,14 +32,14 @@ CREATE TABLE IF NOT EXISTS logs (
     trace_id      FixedString(16) CODEC(ZSTD(1)),
     span_id       FixedString(8) CODEC(ZSTD(1)),
     INDEX ix_body lowerUTF8(body) TYPE text(tokenizer = splitByNonAlpha),
-    INDEX ix_attribute_keys mapKeys(attributes) TYPE bloom_filter(0.05) GRANULARITY 1,
-    INDEX ix_attribute_values mapValues(attributes) TYPE bloom_filter(0.05) GRANULARITY 1,
-    INDEX ix_trace trace_id TYPE bloom_filter(0.05) GRANULARITY 1
+    INDEX ix_attribute_keys mapKeys(attributes) TYPE bloom_filter(0.1) GRANULARITY 1,
+    INDEX ix_attribute_values mapValues(attributes) TYPE bloom_filter(0.1) GRANULARITY 1,
+    INDEX ix_trace trace_id TYPE bloom_filter(0.1) GRANULARITY 1
 ) ENGINE = MergeTree
 PARTITION BY (day, ts < toDateTime64(0, 9, 'UTC'))
 ORDER BY (project_id, ts, id)
 TTL day + INTERVAL 30 DAY DELETE
-SETTINGS map_serialization_version = 'with_buckets', map_serialization_version_for_zero_level_parts = 'basic',
+SETTINGS map_serialization_version = 'with_buckets', map_serialization_version_for_zero_level_parts = 'with_buckets',
     map_buckets_strategy = 'linear', map_buckets_coefficient = 2, map_buckets_min_avg_size = 0,
     text_index_posting_list_codec = 'bitpacking',
     ttl_only_drop_parts = 1, ratio_of_defaults_for_sparse_serialization = 1, fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 1000;
