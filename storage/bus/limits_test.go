@@ -27,6 +27,7 @@ import (
 // startServer runs a NATS server with these options on a port of its own and returns its address.
 func startServer(t *testing.T, o server.Options) string {
 	t.Helper()
+	// JetStreamMaxStore has to be set: by default it depends on how much of the disk is free.
 	o.Host, o.Port, o.JetStream, o.StoreDir, o.NoLog, o.NoSigs = "127.0.0.1", -1, true, t.TempDir(), true, true
 	s, err := server.NewServer(&o)
 	if err != nil {
@@ -50,6 +51,26 @@ func TestServerWithoutRoomForTheStreamsIsAnErrorThatSaysWhatToDo(t *testing.T) {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("%q does not name %s", err, part)
 		}
+	}
+}
+
+func TestServerOfTheExampleHasWhatIsNeeded(t *testing.T) {
+	o, err := server.ProcessConfigFile("../../deployments/docker/nats.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !o.SyncAlways {
+		t.Error("it acknowledges before it syncs")
+	}
+	var log bytes.Buffer
+	cfg := bus.Config{URL: startServer(t, *o), MaxBytes: 8 << 30, DuplicateWindow: time.Minute}
+	b, err := bus.Open(t.Context(), cfg, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	if log.Len() > 0 || b.MaxFrameBytes() != bus.MaxMessageBytes {
+		t.Errorf("frames of %d bytes, %s", b.MaxFrameBytes(), log.String())
 	}
 }
 
