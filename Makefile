@@ -13,7 +13,7 @@ count = if [ -t 1 ]; then awk '{ printf "\r  %d %s", NR, "$(1)"; fflush() } END 
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: engine build ## Run everything here; DEMO=1 fills it with the data of a small shop
@@ -53,6 +53,29 @@ dev: engine ui/node_modules/.package-lock.json ## Run everything, with the pages
 test: engine build e2e-tools ## Run every test: units, real servers in process, real clients, a real browser
 	go test $(GOTESTFLAGS) $(MODULES)
 	cd ui && npm test --silent
+
+# What test-external runs for each server: the packages whose tests use it.
+external_NATS := storage/bus services/writer services/alerting services/ingest services/deadletter
+external_REDIS := storage/cache services/ingest services/console
+external_DATABASE := storage/catalog services/writer services/alerting services/ingest services/query services/console
+external_CLICKHOUSE := storage/telemetry services/writer services/query
+external_servers := $(strip $(foreach part,NATS REDIS DATABASE CLICKHOUSE,$(if $(MIDWATCH_TEST_$(part)_URL),$(part))))
+# on says which server a part is tested on.
+on = $(if $(MIDWATCH_TEST_$(2)_URL),echo "$(1): the server that MIDWATCH_TEST_$(2)_URL names",echo "$(1): MIDWATCH_TEST_$(2)_URL is not set: $(3)")
+
+.PHONY: external-servers
+external-servers: # without a URL it is `make test` that is wanted
+	@if [ -z "$(external_servers)" ]; then \
+		echo "test-external needs at least one of MIDWATCH_TEST_NATS_URL, MIDWATCH_TEST_REDIS_URL, MIDWATCH_TEST_DATABASE_URL (PostgreSQL) and MIDWATCH_TEST_CLICKHOUSE_URL" >&2; exit 1; fi
+	@$(call on,NATS,NATS,the embedded server is used)
+	@$(call on,Redis,REDIS,the embedded server is used)
+	@$(call on,PostgreSQL,DATABASE,SQLite is used; the roles use 127.0.0.1:5432 if it answers)
+	@$(call on,ClickHouse,CLICKHOUSE,the embedded engine is used)
+
+.PHONY: test-external
+test-external: external-servers engine build ## Run the stores' and roles' tests on the servers that MIDWATCH_TEST_{NATS,REDIS,DATABASE,CLICKHOUSE}_URL name
+	go test -count=1 $(GOTESTFLAGS) $(addprefix ./,$(sort $(foreach part,$(external_servers),$(external_$(part)))))
+	go test -count=1 $(GOTESTFLAGS) -run '^TestEveryRoleRunsAlone$$' ./services/e2e
 
 .PHONY: race
 race: engine ## Run the Go tests with the race detector; needs a C compiler

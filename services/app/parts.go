@@ -71,7 +71,7 @@ func (p *parts) open(ctx context.Context, own *self.Self, r roles) error {
 	}
 	if r.ingest() || r.has(Console) {
 		var err error
-		if p.cache, err = cache.Open(ctx, cache.Config{URL: string(p.cfg.RedisURL)}); err != nil {
+		if p.cache, err = cache.Open(ctx, cache.Config{URL: string(p.cfg.RedisURL), Prefix: p.cfg.RedisPrefix}); err != nil {
 			return err
 		}
 		p.usage = cache.NewUsage(p.cache, p.cfg.Limits, p.log)
@@ -79,7 +79,7 @@ func (p *parts) open(ctx context.Context, own *self.Self, r roles) error {
 	if r.ingest() || r.has(Writer, Alerting) {
 		var err error
 		p.bus, err = bus.Open(ctx, bus.Config{
-			URL: string(p.cfg.NATSURL), Dir: filepath.Join(p.cfg.DataDir, "bus"),
+			URL: string(p.cfg.NATSURL), Dir: filepath.Join(p.cfg.DataDir, "bus"), Prefix: p.cfg.NATSPrefix,
 			MaxBytes: p.cfg.Bus.MaxBytes, DuplicateWindow: p.cfg.Bus.DuplicateWindow.Duration, Replicas: p.cfg.Bus.Replicas,
 		}, p.log)
 		if err != nil {

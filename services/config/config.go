@@ -24,6 +24,11 @@ import (
 //go:embed *.toml
 var files embed.FS
 
+const (
+	maxPrefixBytes = 64
+	alphanumeric   = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+)
+
 // Secret is a value that is never printed.
 type Secret string
 
@@ -72,6 +77,11 @@ type Environment struct {
 	RedisURL      Secret `env:"MIDWATCH_REDIS_URL"`
 	DatabaseURL   Secret `env:"MIDWATCH_DATABASE_URL"`
 
+	// What the names on NATS and Redis begin with, so that several installations can share them.
+	// Databases have a place for it in their URLs.
+	NATSPrefix  string `env:"MIDWATCH_NATS_PREFIX"`
+	RedisPrefix string `env:"MIDWATCH_REDIS_PREFIX"`
+
 	// The first start only.
 	InitEmail     string `env:"MIDWATCH_INIT_EMAIL"`
 	InitPassword  Secret `env:"MIDWATCH_INIT_PASSWORD"`
@@ -110,6 +120,8 @@ type IngestSettings struct {
 
 // BusSettings bound the buffer.
 type BusSettings struct {
+	// MaxBytes is the limit of each signal's stream. On a smaller disk the embedded server takes
+	// less; a real one has to have room for all four and an eighth.
 	MaxBytes        int64    `toml:"max_bytes"`
 	DuplicateWindow Duration `toml:"duplicate_window"`
 	Replicas        int      `toml:"replicas"`
@@ -239,6 +251,15 @@ func (c *Config) validate() error {
 		parsed, err := url.Parse(strings.Split(u.value, ",")[0])
 		if err != nil || parsed.Host == "" || !slices.Contains(u.schemes, parsed.Scheme) {
 			wrong("%s is not a URL that begins with %s://", u.name, strings.Join(u.schemes, ":// or "))
+		}
+	}
+	// A prefix begins the name of a stream and of a subject, which have signs of their own.
+	for _, p := range []struct{ name, value, signs string }{
+		{"MIDWATCH_NATS_PREFIX", c.NATSPrefix, "_-"},
+		{"MIDWATCH_REDIS_PREFIX", c.RedisPrefix, "_-:."},
+	} {
+		if len(p.value) > maxPrefixBytes || strings.ContainsFunc(p.value, func(r rune) bool { return !strings.ContainsRune(alphanumeric+p.signs, r) }) {
+			wrong("%s is not up to %d letters, digits and %s", p.name, maxPrefixBytes, p.signs)
 		}
 	}
 	for signal := range c.Limits {

@@ -32,6 +32,18 @@ func TestAllProblemsAreNamedAtOnce(t *testing.T) {
 	}
 }
 
+func TestPrefixesAreNames(t *testing.T) {
+	if _, err := Load([]string{"MIDWATCH_NATS_PREFIX=staging_", "MIDWATCH_REDIS_PREFIX=staging:"}); err != nil {
+		t.Error(err)
+	}
+	for _, wrong := range []string{"MIDWATCH_NATS_PREFIX=a.b", "MIDWATCH_NATS_PREFIX=a>", "MIDWATCH_REDIS_PREFIX=a b", "MIDWATCH_REDIS_PREFIX=" + strings.Repeat("a", 65)} {
+		name, _, _ := strings.Cut(wrong, "=")
+		if _, err := Load([]string{wrong}); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", wrong, err)
+		}
+	}
+}
+
 func TestUnknownEnvironmentIsRefused(t *testing.T) {
 	if _, err := Load([]string{"APP_ENV=staging"}); err == nil || !strings.Contains(err.Error(), "staging") {
 		t.Fatalf("Load = %v", err)

@@ -2,7 +2,6 @@ package console_test
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,7 +9,6 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -40,10 +38,10 @@ var urls = access.URLs{HTTP: "http://watch.example:8080", OTLPHTTP: "http://watc
 
 // world is a console over real stores, behind HTTP.
 type world struct {
-	t    *testing.T
-	path string // of the catalog
-	db   *catalog.DB
-	url  string
+	t       *testing.T
+	catalog catalog.Config
+	db      *catalog.DB
+	url     string
 }
 
 func newWorld(t *testing.T) *world {
@@ -52,8 +50,8 @@ func newWorld(t *testing.T) *world {
 
 func newWorldWith(t *testing.T, cfg console.Config, c *cache.Cache) *world {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "catalog.db")
-	db := storagetest.OpenCatalog(t, catalog.Config{Path: path})
+	catalogConfig := storagetest.CatalogConfig(t)
+	db := storagetest.OpenCatalog(t, catalogConfig)
 	if _, err := db.Initialise(t.Context(), catalog.Initial{Email: email, Password: password, IngestKey: key, APIToken: token}); err != nil {
 		t.Fatal(err)
 	}
@@ -66,18 +64,14 @@ func newWorldWith(t *testing.T, cfg console.Config, c *cache.Cache) *world {
 	e.GET("/*", func(c echo.Context) error { return c.HTML(200, "<html>the page</html>") })
 	server := httptest.NewServer(e)
 	t.Cleanup(server.Close)
-	return &world{t: t, path: path, db: db, url: server.URL}
+	return &world{t: t, catalog: catalogConfig, db: db, url: server.URL}
 }
 
 // otherOrganisation makes a project of another organisation. The API cannot make one yet, so its row
 // is written by hand.
 func (w *world) otherOrganisation() (project uint32) {
 	w.t.Helper()
-	raw, err := sql.Open("sqlite", w.path) // the driver comes with the catalog
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer raw.Close()
+	raw := storagetest.RawCatalog(w.t, w.catalog)
 	if _, err := raw.ExecContext(w.t.Context(), `INSERT INTO organisations (id, slug, name, created_at) VALUES ('other', 'other', 'Other', 1)`); err != nil {
 		w.t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,11 +16,17 @@ import (
 	"github.com/midwatch/midwatch/storage/storagetest"
 )
 
-// natsURL starts a NATS server with JetStream on a port of its own.
-func natsURL(t *testing.T) string {
+// natsServer returns where the product finds NATS: the server that MIDWATCH_TEST_NATS_URL names,
+// with a prefix of the test's own, or one that is started on a port of its own.
+func natsServer(t *testing.T) (environment []string) {
 	t.Helper()
+	if cfg := storagetest.BusConfig(t); cfg.URL != "" {
+		return []string{"MIDWATCH_NATS_URL=" + cfg.URL, "MIDWATCH_NATS_PREFIX=" + cfg.Prefix}
+	}
 	s, err := natsserver.NewServer(&natsserver.Options{
-		Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), SyncAlways: true, MaxPayload: 5 << 20, NoLog: true, NoSigs: true,
+		Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), SyncAlways: true, MaxPayload: 5 << 20,
+		// By default it depends on how much of the disk is free.
+		JetStreamMaxStore: 4 << 30, NoLog: true, NoSigs: true,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -29,17 +36,25 @@ func natsURL(t *testing.T) string {
 		t.Fatal("NATS did not start")
 	}
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	return s.ClientURL()
+	return []string{"MIDWATCH_NATS_URL=" + s.ClientURL()}
+}
+
+// redisServer is natsServer for Redis.
+func redisServer(t *testing.T) (environment []string) {
+	t.Helper()
+	cfg := storagetest.CacheConfig(t)
+	if cfg.URL == "" {
+		cfg.URL = "redis://" + miniredis.RunT(t).Addr() + "/0"
+	}
+	return []string{"MIDWATCH_REDIS_URL=" + cfg.URL, "MIDWATCH_REDIS_PREFIX=" + cfg.Prefix}
 }
 
 // TestEveryRoleRunsAlone is the distributed form: one process a role, against servers on ports.
 func TestEveryRoleRunsAlone(t *testing.T) {
-	servers := []string{
+	servers := slices.Concat([]string{
 		"MIDWATCH_DATABASE_URL=" + storagetest.PostgreSQL(t).URL,
 		"MIDWATCH_CLICKHOUSE_URL=" + storagetest.EngineURL(t),
-		"MIDWATCH_NATS_URL=" + natsURL(t),
-		"MIDWATCH_REDIS_URL=redis://" + miniredis.RunT(t).Addr() + "/0",
-	}
+	}, natsServer(t), redisServer(t))
 	role := func(name string) *server {
 		s := newServer(t, name)
 		s.env = append(s.env, servers...)

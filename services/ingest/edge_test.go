@@ -60,14 +60,11 @@ func newEdge(t testing.TB, cfg edgeConfig) *edge {
 	t.Helper()
 	ctx := context.Background()
 	quiet := slog.New(slog.DiscardHandler)
-	if cfg.busBytes == 0 {
-		cfg.busBytes = 256 << 20
+	busConfig := storagetest.BusConfig(t)
+	if cfg.busBytes != 0 {
+		busConfig.MaxBytes = cfg.busBytes
 	}
-	b, err := bus.Open(ctx, bus.Config{Dir: t.TempDir(), MaxBytes: cfg.busBytes, DuplicateWindow: time.Minute}, quiet)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
+	b := storagetest.OpenBus(t, busConfig)
 	e := &edge{bus: b, db: storagetest.Catalog(t), reader: sdkmetric.NewManualReader()}
 	first, err := e.db.Initialise(ctx, catalog.Initial{Email: "ann@example.com", Password: "correct horse battery", IngestKey: edgeKey})
 	if err != nil {
@@ -76,12 +73,7 @@ func newEdge(t testing.TB, cfg edgeConfig) *edge {
 	e.project = first.Project
 	var usage *cache.Usage
 	if cfg.usage != nil {
-		c, err := cache.Open(ctx, cache.Config{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { c.Close() })
-		usage = cache.NewUsage(c, cfg.usage, quiet)
+		usage = cache.NewUsage(storagetest.Cache(t), cfg.usage, quiet)
 	}
 	provider := sdkmetric.NewMeterProvider(sdkmetric.WithReader(e.reader))
 	t.Cleanup(func() {

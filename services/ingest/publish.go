@@ -40,7 +40,7 @@ func uniqueID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// publishLogs stores the groups of one request, in as many messages as bus.TargetMessageBytes
+// publishLogs stores the groups of one request, in as many messages as bus.TargetFrameBytes
 // asks for. The same groups are always cut in the same places, so that with the same request id a
 // repetition stores only what is missing. On an error some messages may be stored. Errors wrap
 // errTooLarge where one record does not fit into a message; others are for Server.retryable.
@@ -104,7 +104,7 @@ func publishEach[M proto.Message](ctx context.Context, p *packer, messages []M) 
 	return p.flush(ctx)
 }
 
-// packer writes frames of up to about bus.TargetMessageBytes. The frames of logs and metrics have
+// packer writes frames of up to about bus.TargetFrameBytes. The frames of logs and metrics have
 // two levels above the item, a batch and a group that shares what its items have in common; the
 // others have the items directly.
 type packer struct {
@@ -158,11 +158,11 @@ func (p *packer) closeGroup() {
 // sends what there is if the item would make the message larger than it should be.
 func (p *packer) add(ctx context.Context, field protowire.Number) error {
 	const overhead = 32 // tags and lengths
-	if n := len(p.head) + len(p.item) + 2*overhead; n > bus.MaxMessageBytes {
+	if n, limit := len(p.head)+len(p.item)+2*overhead, p.server.bus.MaxFrameBytes(); n > limit {
 		// No repetition of it would fit.
-		return fmt.Errorf("%w: one of the %s has %d bytes, the limit is %d", errTooLarge, p.signal, n, bus.MaxMessageBytes)
+		return fmt.Errorf("%w: one of the %s has %d bytes, the limit is %d", errTooLarge, p.signal, n, limit)
 	}
-	if p.size()+len(p.item)+overhead > bus.TargetMessageBytes {
+	if p.size()+len(p.item)+overhead > p.server.bus.TargetFrameBytes() {
 		if err := p.flush(ctx); err != nil {
 			return err
 		}

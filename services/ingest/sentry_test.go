@@ -456,7 +456,7 @@ func TestSentryOnce(t *testing.T) {
 
 func TestSentryBusy(t *testing.T) {
 	t.Parallel()
-	usage := cache.NewUsage(openCache(t), map[string]int64{"errors": 1, "logs": 1, "checkins": 1}, slog.New(slog.DiscardHandler))
+	usage := cache.NewUsage(storagetest.Cache(t), map[string]int64{"errors": 1, "logs": 1, "checkins": 1}, slog.New(slog.DiscardHandler))
 	r := newSentryRig(t, usage)
 	logs := "{}\n{\"type\":\"log\"}\n{\"items\":[{\"body\":\"x%d\"}]}"
 	if got := r.do(t, "POST", "/api/1/envelope/"+sentryQuery, fmt.Sprintf(logs, 1)); got.status != 200 {
@@ -485,20 +485,6 @@ func TestSentryBusy(t *testing.T) {
 	if got := r.do(t, "POST", "/api/1/security/"+sentryQuery, `{"csp-report":{"blocked-uri":"x"}}`); got.status != 429 && got.status != 503 {
 		t.Errorf("without a bus: %d %s", got.status, got.body)
 	}
-}
-
-func openCache(t *testing.T) *cache.Cache {
-	t.Helper()
-	c, err := cache.Open(t.Context(), cache.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return c
 }
 
 func TestSentryWithoutBus(t *testing.T) {

@@ -3,7 +3,6 @@ package query
 import (
 	"context"
 	"crypto/sha256"
-	"database/sql"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
@@ -13,7 +12,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -65,16 +63,16 @@ func newWorld(t *testing.T, cfg Config) *world {
 func newWorldOver(t *testing.T, cfg Config, store *telemetry.Store) *world {
 	t.Helper()
 	ctx := t.Context()
-	path := filepath.Join(t.TempDir(), "catalog.db")
+	catalogConfig := storagetest.CatalogConfig(t)
 	w := &world{
 		store: store,
-		db:    storagetest.OpenCatalog(t, catalog.Config{Path: path}),
+		db:    storagetest.OpenCatalog(t, catalogConfig),
 		base:  time.Now().UTC().Truncate(time.Hour).Add(-3 * time.Hour),
 	}
 	if _, err := w.db.Initialise(ctx, catalog.Initial{Email: "a@example.org", Password: "correct horse", IngestKey: ourKey, APIToken: ourToken}); err != nil {
 		t.Fatal(err)
 	}
-	neighbour(t, path)
+	neighbour(t, catalogConfig)
 	if p, err := w.db.CreateProject(ctx, "neighbour", "theirs", "Theirs"); err != nil || p.Number != 2 {
 		t.Fatalf("the neighbour's project: %+v, %v", p, err)
 	}
@@ -94,13 +92,9 @@ func newWorldOver(t *testing.T, cfg Config, store *telemetry.Store) *world {
 }
 
 // neighbour makes a second organisation with an API token.
-func neighbour(t *testing.T, path string) {
+func neighbour(t *testing.T, cfg catalog.Config) {
 	t.Helper()
-	db, err := sql.Open("sqlite", path) // the driver comes with the catalog
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	db := storagetest.RawCatalog(t, cfg)
 	hash := sha256.Sum256([]byte(theirToken))
 	for _, statement := range []struct {
 		text string

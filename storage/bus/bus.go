@@ -2,9 +2,10 @@
 // JetStream, in this process or in a cluster.
 //
 // Each signal has a stream of its own. A frame is acknowledged to its publisher once it is on disk.
-// Frames that are published at the same time share a message, and so its one sync. Readers read a stream strictly in order from a sequence that they keep themselves (in
-// storage/catalog); nothing on the bus knows how far they are. Consumed messages are removed by
-// Trim, so that what counts against a stream's limit is what nobody has stored yet.
+// Frames that are published at the same time share a message, and so its one sync. Readers read a
+// stream strictly in order from a sequence that they keep themselves (in storage/catalog); nothing
+// on the bus knows how far they are. Consumed messages are removed by Trim, so that what counts
+// against a stream's limit is what nobody has stored yet.
 package bus
 
 import (
@@ -13,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,14 +38,26 @@ const (
 func Signals() []Signal { return []Signal{Metrics, Logs, Errors, Checkins} }
 
 const (
-	// MaxMessageBytes is the hard limit of one message; a cluster's max_payload must allow it.
+	// MaxMessageBytes is the hard limit of one message on any server; MaxFrameBytes is that of this one.
 	MaxMessageBytes = 4 << 20
-	// TargetMessageBytes is the size at which producers begin another message.
+	// TargetMessageBytes is the size at which messages are full, unless the server takes only less.
 	TargetMessageBytes = 512 << 10
+
+	// minMessageBytes is what a server has to take: the largest piece of a series in a frame of
+	// metrics has about 200 KB.
+	minMessageBytes = 256 << 10
 
 	// deadRetention bounds how long messages that could not be stored are kept for a person.
 	deadRetention = 30 * 24 * time.Hour
-	deadMaxBytes  = 1 << 30
+	// deadShare is how many times smaller than a signal's the stream of dead letters is.
+	deadShare = 8
+	// maxReasonBytes bounds the reason that goes with a dead letter, in its header.
+	maxReasonBytes = 8 << 10
+
+	// embeddedMaxStore is the limit of all streams of the embedded server together: none, since each
+	// has one of its own. JetStream would otherwise make one of the free disk and refuse to start
+	// with streams that it had made itself.
+	embeddedMaxStore = 1 << 50
 )
 
 var (
@@ -62,7 +76,8 @@ type Config struct {
 	Dir string
 	// Prefix is put before stream and subject names, so that several can share a cluster.
 	Prefix string
-	// MaxBytes is the limit of each signal's stream.
+	// MaxBytes is the limit of each signal's stream; dead letters get an eighth of it. On a disk
+	// that is too small for all of them the embedded server takes less.
 	MaxBytes int64
 	// DuplicateWindow is how long a repeated id of a frame is recognised.
 	DuplicateWindow time.Duration
@@ -77,6 +92,9 @@ type Bus struct {
 	server *server.Server // nil when it is elsewhere
 	nc     *nats.Conn
 	js     jetstream.JetStream
+
+	maxBytes    int // the largest frame that fits into a message
+	targetBytes int // of a group
 
 	groups map[Signal]chan *part
 	life   context.Context // ends with Close
@@ -129,6 +147,10 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Bus, error) {
 		b.Close()
 		return nil, fmt.Errorf("open jetstream: %w", err)
 	}
+	if err := b.checkServer(); err != nil {
+		b.Close()
+		return nil, err
+	}
 	if err := b.makeStreams(ctx); err != nil {
 		b.Close()
 		return nil, err
@@ -148,15 +170,14 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Bus, error) {
 // turn into a broken promise.
 func (b *Bus) startServer() error {
 	s, err := server.NewServer(&server.Options{
-		ServerName: "midwatch",
-		DontListen: true,
-		JetStream:  true,
-		StoreDir:   b.cfg.Dir,
-		SyncAlways: true,
-		MaxPayload: MaxMessageBytes + maxHeaderBytes,
-		// Memory streams are not used; the file limit is the sum of the streams' own limits.
-		JetStreamMaxMemory: 64 << 20,
-		JetStreamMaxStore:  int64(len(Signals()))*b.cfg.MaxBytes + deadMaxBytes + 1<<30,
+		ServerName:         "midwatch",
+		DontListen:         true,
+		JetStream:          true,
+		StoreDir:           b.cfg.Dir,
+		SyncAlways:         true,
+		MaxPayload:         MaxMessageBytes + maxHeaderBytes,
+		JetStreamMaxMemory: 64 << 20, // memory streams are not used
+		JetStreamMaxStore:  embeddedMaxStore,
 		NoLog:              true,
 		NoSigs:             true,
 	})
@@ -176,6 +197,39 @@ func (b *Bus) startServer() error {
 	return nil
 }
 
+// checkServer finds out what the server can do, and refuses one that cannot do enough.
+func (b *Bus) checkServer() error {
+	var major, minor int
+	version := b.nc.ConnectedServerVersion()
+	if _, err := fmt.Sscanf(version, "%d.%d", &major, &minor); err != nil {
+		return fmt.Errorf("the NATS server says that its version is %q: %w", version, err)
+	}
+	if major < 2 || major == 2 && minor < 9 {
+		return fmt.Errorf("the NATS server is version %s; 2.9 or newer is needed", version)
+	}
+	payload := b.nc.MaxPayload()
+	if payload < minMessageBytes+maxHeaderBytes {
+		return fmt.Errorf("max_payload of the NATS server is %d bytes; at least %d are needed, and %d for records of up to %d bytes",
+			payload, minMessageBytes+maxHeaderBytes, MaxMessageBytes+maxHeaderBytes, MaxMessageBytes)
+	}
+	b.maxBytes = int(min(MaxMessageBytes, payload-maxHeaderBytes))
+	b.targetBytes = min(TargetMessageBytes, b.maxBytes)
+	if b.maxBytes < MaxMessageBytes {
+		b.log.Warn("the max_payload of the NATS server is small: larger records are refused", "max_payload_bytes", payload, "max_record_bytes", b.maxBytes)
+	}
+	if b.server == nil && b.cfg.Replicas == 1 && major == 2 && minor < 10 {
+		b.log.Warn("this version of the NATS server acknowledges before it syncs: a power cut can lose accepted records; 2.10 has sync_interval: always", "version", version)
+	}
+	return nil
+}
+
+// MaxFrameBytes is the largest frame that Publish takes: MaxMessageBytes, or what the server's
+// max_payload leaves.
+func (b *Bus) MaxFrameBytes() int { return b.maxBytes }
+
+// TargetFrameBytes is the size at which producers begin another frame.
+func (b *Bus) TargetFrameBytes() int { return b.targetBytes }
+
 func (b *Bus) makeStreams(ctx context.Context) error {
 	configs := make([]jetstream.StreamConfig, 0, len(Signals())+1)
 	for _, s := range Signals() {
@@ -192,23 +246,86 @@ func (b *Bus) makeStreams(ctx context.Context) error {
 		})
 	}
 	configs = append(configs, jetstream.StreamConfig{
-		Name:        b.cfg.Prefix + "DEAD",
+		Name:        b.deadStream(),
 		Description: "messages that could not be stored",
 		Subjects:    []string{b.cfg.Prefix + "dead.>"},
 		Storage:     jetstream.FileStorage,
 		Retention:   jetstream.LimitsPolicy,
 		Discard:     jetstream.DiscardOld,
-		MaxBytes:    deadMaxBytes,
+		MaxBytes:    max(b.cfg.MaxBytes/deadShare, 2*MaxMessageBytes),
 		MaxAge:      deadRetention,
 		Duplicates:  b.cfg.DuplicateWindow,
 		Replicas:    b.cfg.Replicas,
 	})
+	there, err := b.fit(ctx, configs)
+	if err != nil {
+		return err
+	}
+	var sum int64
 	for _, c := range configs {
-		if _, err := b.js.CreateOrUpdateStream(ctx, c); err != nil {
-			return fmt.Errorf("make stream %s: %w", c.Name, err)
+		sum += c.MaxBytes
+	}
+	for i, c := range configs {
+		_, err := b.js.CreateOrUpdateStream(ctx, c)
+		if err == nil {
+			continue
 		}
+		if b.server != nil && there[i] {
+			// A disk without any room: what is on it can be read, and room tells the others.
+			b.log.Warn("the limit of a stream stays as it was", "stream", c.Name, "err", err)
+			continue
+		}
+		if noRoom(err) {
+			return fmt.Errorf("make stream %s: the NATS server has no room for its limit of %d bytes, all streams together ask for %d on each of %d servers: "+
+				"raise max_file_store in the server's jetstream block (and the account's, if it has one), or lower max_bytes under [bus] in the settings: %w",
+				c.Name, c.MaxBytes, sum, c.Replicas, err)
+		}
+		return fmt.Errorf("make stream %s: %w", c.Name, err)
 	}
 	return nil
+}
+
+// fit changes the limits of streams to what the disk of the embedded server has room for, and to
+// what they hold already. It says which of them are there already.
+func (b *Bus) fit(ctx context.Context, configs []jetstream.StreamConfig) (there []bool, err error) {
+	there = make([]bool, len(configs))
+	wanted, held := make([]int64, len(configs)), make([]int64, len(configs))
+	for i, c := range configs {
+		wanted[i] = c.MaxBytes
+		stream, err := b.js.Stream(ctx, c.Name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("find stream %s: %w", c.Name, err)
+		}
+		there[i] = true
+		held[i] = int64(stream.CachedInfo().State.Bytes)
+		configs[i].MaxBytes = max(wanted[i], held[i])
+	}
+	if b.server == nil {
+		return there, nil
+	}
+	free, reserve, err := disk(b.cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	limits := share(wanted, held, free, reserve)
+	if limits[0] < wanted[0] {
+		b.log.Warn("the disk is too small for the buffer that is configured: its limits are lower",
+			"free_bytes", free, "configured_bytes_per_signal", b.cfg.MaxBytes, "limit_bytes_per_signal", limits[0])
+	}
+	for i := range configs {
+		configs[i].MaxBytes = limits[i]
+	}
+	return there, nil
+}
+
+// noRoom says whether a stream was refused because there is no place for it.
+func noRoom(err error) bool {
+	const noPeers, insufficientResources, storageExceeded = 10005, 10023, 10047
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && (api.ErrorCode == noPeers || api.ErrorCode == insufficientResources || api.ErrorCode == storageExceeded)
 }
 
 func (b *Bus) stream(s Signal) string { return b.cfg.Prefix + "INGEST_" + string(s) }
@@ -254,9 +371,12 @@ func publishError(s Signal, err error) error {
 // Dead keeps a message that cannot be stored, with the reason, where an operator finds it. The
 // same message is kept once.
 func (b *Bus) Dead(ctx context.Context, s Signal, m Message, reason string) error {
+	if err := b.room(len(m.Data)); err != nil {
+		return fmt.Errorf("keep dead message %d of %s: %w", m.Seq, s, err)
+	}
 	msg := nats.NewMsg(b.cfg.Prefix + "dead." + string(s))
 	msg.Data = m.Data
-	msg.Header.Set("Midwatch-Reason", reason)
+	msg.Header.Set("Midwatch-Reason", strings.ToValidUTF8(reason[:min(len(reason), maxReasonBytes)], ""))
 	msg.Header.Set("Midwatch-Sequence", strconv.FormatUint(m.Seq, 10))
 	msg.Header.Set("Midwatch-Accepted-At", m.Time.UTC().Format(time.RFC3339Nano))
 	id := string(s) + "-" + strconv.FormatUint(m.Seq, 10) + "-" + strconv.FormatInt(m.Time.UnixNano(), 10)
@@ -311,7 +431,7 @@ func (b *Bus) Trim(ctx context.Context, s Signal, seq uint64) error {
 		return err
 	}
 	target := seq
-	if info.State.Bytes < uint64(b.cfg.MaxBytes)/2 {
+	if info.State.Bytes < uint64(info.Config.MaxBytes)/2 {
 		target = b.ripe(s, seq, time.Now())
 	}
 	if target < info.State.FirstSeq || info.State.Msgs == 0 {

@@ -3,6 +3,7 @@ package bus_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,30 +21,28 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/midwatch/midwatch/storage/bus"
+	"github.com/midwatch/midwatch/storage/storagetest"
 )
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv("BUS_TEST_PUBLISHER"); dir != "" {
-		publishForEver(dir)
+	if cfg := os.Getenv("BUS_TEST_PUBLISHER"); cfg != "" {
+		publishForEver(cfg)
+	}
+	if dir := os.Getenv("BUS_TEST_SMALL_DISK"); dir != "" {
+		os.Exit(smallDisk(dir))
 	}
 	goleak.VerifyTestMain(m)
 }
 
+// open opens a bus of the test's own. Of cfg, MaxBytes and Prefix are heeded.
 func open(t testing.TB, cfg bus.Config) *bus.Bus {
 	t.Helper()
-	if cfg.Dir == "" {
-		cfg.Dir = t.TempDir()
+	own := storagetest.BusConfig(t)
+	own.Prefix += cfg.Prefix
+	if cfg.MaxBytes != 0 {
+		own.MaxBytes = cfg.MaxBytes
 	}
-	if cfg.MaxBytes == 0 {
-		cfg.MaxBytes = 64 << 20
-	}
-	cfg.DuplicateWindow = time.Minute
-	b, err := bus.Open(t.Context(), cfg, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	return b
+	return storagetest.OpenBus(t, own)
 }
 
 func deadline(t testing.TB) context.Context {
@@ -115,9 +114,8 @@ func read(t testing.TB, b *bus.Bus, s bus.Signal, after uint64) map[uint64]strin
 }
 
 func TestRepeatedFrameIsReadOnceOverTrimAndRestart(t *testing.T) {
-	dir := t.TempDir()
 	ctx := deadline(t)
-	cfg := bus.Config{Dir: dir, MaxBytes: 64 << 20, DuplicateWindow: time.Minute}
+	cfg := storagetest.BusConfig(t)
 	b, err := bus.Open(ctx, cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -145,7 +143,7 @@ func TestRepeatedFrameIsReadOnceOverTrimAndRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.Close()
-	b = open(t, bus.Config{Dir: dir})
+	b = storagetest.OpenBus(t, cfg)
 	if again, err := b.Origin(ctx, bus.Metrics); err != nil || again != origin {
 		t.Fatalf("origin after restart = %d, %v, want %d", again, err, origin)
 	}
@@ -206,10 +204,10 @@ func TestFramesShareMessagesAndEachIsReadOnce(t *testing.T) {
 func TestFullStreamSaysSoAndTakesAgainAfterTrim(t *testing.T) {
 	b := open(t, bus.Config{MaxBytes: 8 << 20})
 	ctx := deadline(t)
-	frame := bytes.Repeat([]byte("x"), 1<<20)
+	frame := bytes.Repeat([]byte("x"), 512<<10)
 	stored := 0
 	var err error
-	for err == nil && stored < 20 {
+	for err == nil && stored < 40 {
 		if err = b.Publish(ctx, bus.Logs, 1, strconv.Itoa(stored), frame); err == nil {
 			stored++
 		}
@@ -238,9 +236,15 @@ func TestTooLargeMessageIsRefused(t *testing.T) {
 
 // publishForEver is the body of a child process: it prints the number of each message once it is
 // acknowledged, until it is killed.
-func publishForEver(dir string) {
+func publishForEver(config string) {
 	ctx := context.Background()
-	b, err := bus.Open(ctx, bus.Config{Dir: dir, MaxBytes: 1 << 30, DuplicateWindow: time.Minute}, slog.New(slog.DiscardHandler))
+	var cfg bus.Config
+	err := json.Unmarshal([]byte(config), &cfg)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	b, err := bus.Open(ctx, cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -260,10 +264,14 @@ func publishForEver(dir string) {
 }
 
 func TestAcknowledgedMessagesSurviveKill(t *testing.T) {
-	dir := t.TempDir()
+	cfg := storagetest.BusConfig(t)
+	config, err := json.Marshal(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for range 3 {
 		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), "BUS_TEST_PUBLISHER="+dir)
+		cmd.Env = append(os.Environ(), "BUS_TEST_PUBLISHER="+string(config))
 		cmd.Stderr = os.Stderr
 		out, err := cmd.StdoutPipe()
 		if err != nil {
@@ -288,7 +296,7 @@ func TestAcknowledgedMessagesSurviveKill(t *testing.T) {
 		}
 		_ = cmd.Wait() // it was killed: the error is the point
 
-		b, err := bus.Open(deadline(t), bus.Config{Dir: dir, MaxBytes: 1 << 30, DuplicateWindow: time.Minute}, slog.New(slog.DiscardHandler))
+		b, err := bus.Open(deadline(t), cfg, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}

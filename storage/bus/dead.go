@@ -125,8 +125,8 @@ func (b *Bus) Replay(ctx context.Context, seq uint64) error {
 	if _, known := b.groups[letter.Signal]; !known {
 		return fmt.Errorf("replay dead letter %d: there is no signal %q", seq, letter.Signal)
 	}
-	if len(letter.Data) > MaxMessageBytes {
-		return fmt.Errorf("replay dead letter %d: %d bytes are over the limit of %d", seq, len(letter.Data), MaxMessageBytes)
+	if len(letter.Data) > b.maxBytes {
+		return fmt.Errorf("replay dead letter %d: %d bytes are over the limit of %d", seq, len(letter.Data), b.maxBytes)
 	}
 	// It gets a message of its own: in a group, what was refused once could take its neighbours
 	// with it, and nothing would part them afterwards.

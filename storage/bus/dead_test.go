@@ -209,7 +209,7 @@ func TestReplayedFrameSharesItsMessageWithNoOther(t *testing.T) {
 func TestReplayIntoAFullStreamKeepsTheDeadLetter(t *testing.T) {
 	b := open(t, bus.Config{MaxBytes: 8 << 20})
 	ctx := deadline(t)
-	frame := bytes.Repeat([]byte("x"), 1<<20)
+	frame := bytes.Repeat([]byte("x"), 512<<10)
 	putAside(t, b, bus.Logs, 1, string(frame))
 	for {
 		if err := b.Publish(ctx, bus.Logs, 1, "", frame); errors.Is(err, bus.ErrFull) {

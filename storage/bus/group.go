@@ -57,8 +57,8 @@ type part struct {
 // never does. The frame must not be changed before Publish returns. Errors are ErrFull and
 // ErrUnavailable, wrapped, or say that the frame is too large.
 func (b *Bus) Publish(ctx context.Context, s Signal, project uint32, name string, frame []byte) error {
-	if len(frame) > MaxMessageBytes {
-		return fmt.Errorf("publish %s: a frame of %d bytes is over the limit of %d", s, len(frame), MaxMessageBytes)
+	if len(frame) > b.maxBytes {
+		return fmt.Errorf("publish %s: a frame of %d bytes is over the limit of %d", s, len(frame), b.maxBytes)
 	}
 	p := &part{newID(project, name), frame, make(chan error, 1)}
 	select {
@@ -96,7 +96,7 @@ func (b *Bus) publishGroups(s Signal, queue <-chan *part) {
 				return
 			}
 		}
-		for next != nil && (len(group) == 0 || size+len(next.frame) <= TargetMessageBytes && len(group) < groupParts) {
+		for next != nil && (len(group) == 0 || size+len(next.frame) <= b.targetBytes && len(group) < groupParts) {
 			group = append(group, next)
 			size += len(next.frame)
 			select {
@@ -113,6 +113,9 @@ func (b *Bus) publishGroups(s Signal, queue <-chan *part) {
 }
 
 func (b *Bus) publishGroup(s Signal, group []*part, size int) error {
+	if err := b.room(size); err != nil {
+		return fmt.Errorf("publish %s: %w", s, err)
+	}
 	msg := nats.NewMsg(b.subject(s))
 	names := make([]byte, 0, len(group)*(len(id{})+3))
 	msg.Data = group[0].frame

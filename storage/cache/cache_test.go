@@ -89,7 +89,7 @@ func TestAllowIsExactUnderRaces(t *testing.T) {
 func TestAllowWindowEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := storagetest.Cache(t)
+		c := storagetest.OpenCache(t, cache.Config{})
 		allow := func(want bool) time.Duration {
 			t.Helper()
 			ok, after, err := c.Allow(t.Context(), "ann", 1, time.Minute)
@@ -156,7 +156,7 @@ func TestOpenRefuses(t *testing.T) {
 func TestEmbeddedCacheIsBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := storagetest.Cache(t)
+		c := storagetest.OpenCache(t, cache.Config{})
 		if err := c.Fill(func(yield func(string) bool) {
 			for i := range cache.MaxEmbeddedKeys + 1 {
 				if !yield(fmt.Sprint(i)) {

@@ -54,7 +54,7 @@ func run(t *testing.T, u *cache.Usage) (stop func()) {
 func TestSpend(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		u := cache.NewUsage(storagetest.Cache(t), map[string]int64{"logs": 100, "errors": 0}, quiet)
+		u := cache.NewUsage(storagetest.OpenCache(t, cache.Config{}), map[string]int64{"logs": 100, "errors": 0}, quiet)
 		time.Sleep(time.Until(time.Now().Truncate(time.Minute).Add(time.Minute + 45*time.Second)))
 		f := func(project uint32, signal string, n int64, want bool) {
 			t.Helper()
@@ -85,7 +85,7 @@ func TestSpend(t *testing.T) {
 func TestUsageIsSharedBetweenProcesses(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := storagetest.Cache(t)
+		c := storagetest.OpenCache(t, cache.Config{})
 		limits := map[string]int64{"logs": 100}
 		one, two := cache.NewUsage(c, limits, quiet), cache.NewUsage(c, limits, quiet)
 		time.Sleep(time.Until(time.Now().Truncate(24 * time.Hour).Add(24*time.Hour - 90*time.Second)))

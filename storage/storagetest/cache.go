@@ -3,34 +3,65 @@ package storagetest
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"os"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/midwatch/midwatch/storage/cache"
 )
 
-// defaultRedisURL is the Redis server that tests use when it answers and MIDWATCH_TEST_REDIS_URL
-// names no other.
-const defaultRedisURL = "redis://127.0.0.1:6379/0"
+const (
+	// redisVariable names a Redis server that tests use instead of the embedded one.
+	redisVariable = "MIDWATCH_TEST_REDIS_URL"
+	// defaultRedisURL is the one that Caches uses beside the embedded one when it answers.
+	defaultRedisURL = "redis://127.0.0.1:6379/0"
+)
 
-// Cache returns a cache of the test's own, in this process. Time passes in it.
+// Cache returns a cache of the test's own: in this process, or on the server that
+// MIDWATCH_TEST_REDIS_URL names. Time passes in it.
 func Cache(t testing.TB) *cache.Cache {
 	t.Helper()
-	return OpenCache(t, cache.Config{})
+	return OpenCache(t, CacheConfig(t))
 }
 
-// Caches runs f as a subtest for each kind of server: the embedded one always, Redis where it
-// answers. A server that MIDWATCH_TEST_REDIS_URL names must answer.
+// CacheConfig says where a cache of the test's own is.
+func CacheConfig(t testing.TB) cache.Config {
+	t.Helper()
+	if url := os.Getenv(redisVariable); url != "" {
+		cfg, err := redisConfig(t, url)
+		if err != nil {
+			t.Fatalf("%s: %v", redisVariable, err)
+		}
+		return cfg
+	}
+	return cache.Config{}
+}
+
+// Caches runs f as a subtest for each kind of server: the embedded one, and Redis where it
+// answers; only the server that MIDWATCH_TEST_REDIS_URL names when there is one.
 func Caches(t *testing.T, f func(t *testing.T, cfg cache.Config)) {
 	t.Helper()
-	t.Run("embedded", func(t *testing.T) {
-		t.Parallel()
-		f(t, cache.Config{})
-	})
+	named := os.Getenv(redisVariable) != ""
+	if !named {
+		t.Run("embedded", func(t *testing.T) {
+			t.Parallel()
+			f(t, cache.Config{})
+		})
+	}
 	t.Run("redis", func(t *testing.T) {
 		t.Parallel()
-		f(t, redisConfig(t))
+		if named {
+			f(t, CacheConfig(t))
+			return
+		}
+		cfg, err := redisConfig(t, defaultRedisURL)
+		if err != nil {
+			t.Skipf("NOT TESTED ON REDIS: no server answers at 127.0.0.1:6379: %v", err)
+		}
+		f(t, cfg)
 	})
 }
 
@@ -56,26 +87,43 @@ func OpenCache(t testing.TB, cfg cache.Config) *cache.Cache {
 	return c
 }
 
-// redisConfig names keys that no other test has. They expire some day.
-func redisConfig(t testing.TB) cache.Config {
+// redisConfig names keys that no other test has. They are removed after the test.
+func redisConfig(t testing.TB, url string) (cache.Config, error) {
 	t.Helper()
-	cfg := cache.Config{URL: os.Getenv("MIDWATCH_TEST_REDIS_URL"), Prefix: "test:" + rand.Text() + ":"}
-	required := cfg.URL != ""
-	if !required {
-		cfg.URL = defaultRedisURL
-	}
+	cfg := cache.Config{URL: url, Prefix: "test:" + rand.Text() + ":"}
 	c, err := cache.Open(t.Context(), cfg)
 	if err != nil {
-		t.Fatalf("open the cache: %v", err)
+		return cache.Config{}, err
 	}
-	defer c.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	if err := c.Ping(ctx); err != nil {
-		if required {
-			t.Fatalf("MIDWATCH_TEST_REDIS_URL: %v", err)
-		}
-		t.Skipf("NOT TESTED ON REDIS: no server answers at 127.0.0.1:6379: %v", err)
+	if err := errors.Join(c.Ping(ctx), c.Close()); err != nil {
+		return cache.Config{}, err
 	}
-	return cfg
+	t.Cleanup(func() {
+		if err := removeKeys(cfg); err != nil {
+			t.Errorf("remove the keys of the test: %v", err)
+		}
+	})
+	return cfg, nil
+}
+
+func removeKeys(cfg cache.Config) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	options, err := redis.ParseURL(cfg.URL)
+	if err != nil {
+		return errors.New("the URL of Redis is none")
+	}
+	options.Protocol = 2
+	options.DisableIdentity = true
+	client := redis.NewClient(options)
+	defer client.Close()
+	keys := client.Scan(ctx, 0, cfg.Prefix+"*", 1000).Iterator()
+	for keys.Next(ctx) {
+		if err := client.Del(ctx, keys.Val()).Err(); err != nil {
+			return err
+		}
+	}
+	return keys.Err()
 }

@@ -3,6 +3,7 @@ package storagetest
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,9 +17,9 @@ import (
 	"github.com/midwatch/midwatch/storage/engine"
 )
 
-// serverVariable names a ClickHouse server to use instead of the embedded engine, as a
-// clickhouse:// URL. Its HTTP interface is expected on port 8123 of the same host.
-const serverVariable = "MIDWATCH_TEST_CLICKHOUSE_URL"
+// clickHouseVariable names a ClickHouse server to use instead of the embedded engine, as a
+// clickhouse:// URL, whose user may create databases.
+const clickHouseVariable = "MIDWATCH_TEST_CLICKHOUSE_URL"
 
 // Main runs the tests of a package and returns the exit code. In the process that the engine
 // starts as its child, it is the engine instead. It stops the engine that EngineURL has started.
@@ -39,29 +40,39 @@ func Main(m *testing.M) int {
 // ends.
 func EngineURL(t testing.TB) string {
 	t.Helper()
-	native, http, err := shared.addresses()
+	address, err := shared.address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	u, err := url.Parse(native)
+	u, err := url.Parse(address)
 	if err != nil {
-		t.Fatalf("%s is not a URL", serverVariable)
+		t.Fatal(clickHouseVariable + " is not a URL") // without the URL: it has a password
 	}
 	name := "test_" + strings.ToLower(rand.Text())
 	u.Path = "/" + name
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if err := engine.Exec(ctx, http, "CREATE DATABASE "+name); err != nil {
+	if err := execute(ctx, address, "CREATE DATABASE "+name); err != nil {
 		t.Fatalf("create a database for the test: %v", err)
 	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if err := engine.Exec(ctx, http, "DROP DATABASE "+name+" SYNC"); err != nil {
+		if err := execute(ctx, address, "DROP DATABASE "+name+" SYNC"); err != nil {
 			t.Errorf("drop the database of the test: %v", err)
 		}
 	})
 	return u.String()
+}
+
+// execute runs one statement over the native protocol.
+func execute(ctx context.Context, address, statement string) error {
+	db, err := sql.Open("clickhouse", address) // the driver comes with the telemetry store
+	if err != nil {
+		return err
+	}
+	_, err = db.ExecContext(ctx, statement)
+	return errors.Join(err, db.Close())
 }
 
 // shared is the one engine of a test binary. A process can hold only one cheaply, and no test can
@@ -73,30 +84,22 @@ type server struct {
 	mu      sync.Mutex
 	asked   bool
 	native  string
-	http    string
 	failure error
 	halt    func() error // nil when nothing runs
 }
 
-func (s *server) addresses() (native, http string, err error) {
+func (s *server) address() (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.asked {
 		s.asked = true
 		s.failure = s.start()
 	}
-	return s.native, s.http, s.failure
+	return s.native, s.failure
 }
 
 func (s *server) start() error {
-	if address := os.Getenv(serverVariable); address != "" {
-		u, err := url.Parse(address)
-		if err != nil {
-			return errors.New(serverVariable + " is not a URL") // without the URL: it has a password
-		}
-		s.native = address
-		over := url.URL{Scheme: "http", User: u.User, Host: u.Hostname() + ":8123", Path: "/"}
-		s.http = over.String()
+	if s.native = os.Getenv(clickHouseVariable); s.native != "" {
 		return nil
 	}
 	library, binary, err := engine.Find(os.Getenv)
@@ -117,7 +120,7 @@ func (s *server) start() error {
 	}
 	ready, cancelReady := context.WithTimeoutCause(ctx, time.Minute, errors.New("not within a minute"))
 	defer cancelReady()
-	s.native, s.http = e.URL(), e.HTTPURL()
+	s.native = e.URL()
 	return e.Ready(ready)
 }
 
