@@ -95,7 +95,7 @@ func run(ctx context.Context, args []string) (err error) {
 	if _, err := os.Stat(b.binary); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("there is no %s: run `make build` first", b.binary)
 	}
-	where, err := describe(ctx)
+	where, err := describe(ctx, b)
 	if err != nil {
 		return err
 	}

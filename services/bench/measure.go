@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -396,14 +397,14 @@ func freshness(ctx context.Context, b *bench) (err error) {
 }
 
 // paced sends the requests over and over, one each interval, until ctx ends.
-func paced(ctx context.Context, base string, requests []request, interval time.Duration, lines *int) error {
+func paced(ctx context.Context, base string, requests []request, interval time.Duration, lines *int) (err error) {
 	c := client(connections)
 	defer c.CloseIdleConnections()
 	results := make(chan error, connections)
 	flying := 0
 	defer func() {
 		for ; flying > 0; flying-- {
-			<-results
+			err = errors.Join(err, <-results)
 		}
 	}()
 	ticker := time.NewTicker(interval)
@@ -416,9 +417,7 @@ func paced(ctx context.Context, base string, requests []request, interval time.D
 		}
 		r := requests[n%len(requests)]
 		named := map[string]string{"Idempotency-Key": "paced-" + strconv.Itoa(n)}
-		for name, value := range r.headers {
-			named[name] = value
-		}
+		maps.Copy(named, r.headers)
 		r.headers = named
 		if flying == connections {
 			flying--

@@ -147,6 +147,6 @@ func around(from, to time.Duration) url.Values {
 // countLogs asks the API how many log records there are.
 func (m *midwatch) countLogs(ctx context.Context) (int, error) {
 	var h struct{ Total int }
-	err := m.api(ctx, "/logs/histogram", around(-26*time.Hour, time.Hour), &h)
+	err := m.api(ctx, "/logs/histogram", around(-29*day, time.Hour), &h)
 	return h.Total, err
 }

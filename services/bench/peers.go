@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,7 +15,11 @@ import (
 	"time"
 )
 
-const collectorVersion = "0.161.0"
+const (
+	collectorVersion = "0.161.0"
+	// peerQuiet is how long a program has to be idle that cannot be asked whether it is done.
+	peerQuiet = 6 * time.Second
+)
 
 // peers gives the same requests to other programs.
 func peers(ctx context.Context, b *bench) error {
@@ -21,10 +27,9 @@ func peers(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	written := corpus.remoteWrite(connections)
 	for _, one := range []struct {
 		name, program string
-		measure       func(ctx context.Context, binary string, requests []request) error
+		measure       func(ctx context.Context, binary string, corpus *metricCorpus) error
 	}{
 		{"victoria-metrics", "victoria-metrics", b.victoriaMetrics},
 		{"prometheus", "prometheus", b.prometheus},
@@ -35,7 +40,7 @@ func peers(ctx context.Context, b *bench) error {
 			continue
 		}
 		fmt.Printf("  %s %s\n", one.name, version)
-		if err := one.measure(ctx, binary, written); err != nil {
+		if err := one.measure(ctx, binary, corpus); err != nil {
 			return fmt.Errorf("%s: %w", one.name, err)
 		}
 	}
@@ -126,12 +131,13 @@ type peer struct {
 	dir, base string
 }
 
-// start runs a peer whose arguments contain DIR and ADDRESS for its folder and for where it is to
-// listen, and waits until a page of it answers.
-func (b *bench) start(ctx context.Context, name, binary, page string, args ...string) (*peer, error) {
-	dir, err := os.MkdirTemp(b.work, name+"-")
-	if err != nil {
-		return nil, err
+// start runs a peer whose arguments contain DIR and ADDRESS for its folder, which is a new one when
+// dir is empty, and for where it is to listen, and waits until a page of it answers.
+func (b *bench) start(ctx context.Context, name, binary, dir, page string, args ...string) (_ *peer, err error) {
+	if dir == "" {
+		if dir, err = os.MkdirTemp(b.work, name+"-"); err != nil {
+			return nil, err
+		}
 	}
 	port, err := freePort()
 	if err != nil {
@@ -169,64 +175,96 @@ func (b *bench) report(prefix, unit string, n int, cpu time.Duration, s sent, pe
 		n, unit, cpu.Seconds(), float64(n)/cpu.Seconds(), quantile(s.acks, .5), quantile(s.acks, .99), peak)
 }
 
-func (b *bench) victoriaMetrics(ctx context.Context, binary string, requests []request) (err error) {
-	p, err := b.start(ctx, "victoria-metrics", binary, "/health",
-		"-storageDataPath=DIR/data", "-httpListenAddr=ADDRESS", "-retentionPeriod=2", "-search.latencyOffset=0s")
+func (b *bench) victoriaMetrics(ctx context.Context, binary string, corpus *metricCorpus) (err error) {
+	run := func(dir string) (*peer, error) {
+		return b.start(ctx, "victoria-metrics", binary, dir, "/health",
+			"-storageDataPath=DIR/data", "-httpListenAddr=ADDRESS", "-retentionPeriod=2", "-search.latencyOffset=0s")
+	}
+	p, err := run("")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.kill(), os.RemoveAll(p.dir)) }()
-	if _, err := settleCPU(ctx, b.quiet, p.pid()); err != nil {
+	if _, err := settleCPU(ctx, peerQuiet, p.pid()); err != nil {
 		return err
 	}
 	b.set("victoria_metrics_idle_rss_mb", memory(p.pid(), "VmRSS"))
+	requests := corpus.remoteWrite(connections)
 	before := look(p.pid())
 	s, err := send(ctx, p.base, requests, connections, true)
 	if err != nil {
 		return p.fault(err)
 	}
-	// What is in memory goes to disk, as it would within seconds.
-	if _, err := get(ctx, p.base+"/internal/force_flush", ""); err != nil {
-		return err
-	}
-	after, err := settleCPU(ctx, b.quiet, p.pid())
+	after, err := settleCPU(ctx, peerQuiet, p.pid())
 	if err != nil {
 		return err
 	}
-	n := records(requests)
-	b.report("victoria_metrics_", "samples", n, after.cpu-before.cpu, s, memory(p.pid(), "VmHWM"))
+	b.report("victoria_metrics_", "samples", corpus.count, after.cpu-before.cpu, s, memory(p.pid(), "VmHWM"))
 	b.set("victoria_metrics_peak_rss_mb", memory(p.pid(), "VmHWM"))
-	if err := p.counts(ctx, n); err != nil {
+	if err := p.counts(ctx, corpus); err != nil {
 		return err
 	}
-	asLeft, err := folderBytes(filepath.Join(p.dir, "data"))
-	if err != nil {
-		return err
+	// Its files are whole once it has stopped. The caches that it saves then are not data.
+	for _, name := range []string{"victoria_metrics_bytes_per_sample", "victoria_metrics_bytes_per_sample_merged"} {
+		if strings.HasSuffix(name, "_merged") {
+			again, err := run(p.dir)
+			if err != nil {
+				return err
+			}
+			p = again
+			if _, err := get(ctx, p.base+"/internal/force_merge", ""); err != nil {
+				return err
+			}
+			if _, err := settleCPU(ctx, peerQuiet, p.pid()); err != nil {
+				return err
+			}
+		}
+		if err := p.stop(); err != nil {
+			return err
+		}
+		samples, err := folderBytes(filepath.Join(p.dir, "data", "data"))
+		if err != nil {
+			return err
+		}
+		index, err := folderBytes(filepath.Join(p.dir, "data", "indexdb"))
+		if err != nil {
+			return err
+		}
+		b.set(name, float64(samples+index)/float64(corpus.count))
+		fmt.Printf("    %s %.2f, of it the index %.2f\n", name, b.values[name], float64(index)/float64(corpus.count))
 	}
-	if _, err := get(ctx, p.base+"/internal/force_merge", ""); err != nil {
-		return err
-	}
-	if _, err := settleCPU(ctx, b.quiet, p.pid()); err != nil {
-		return err
-	}
-	merged, err := folderBytes(filepath.Join(p.dir, "data"))
-	if err != nil {
-		return err
-	}
-	b.set("victoria_metrics_bytes_per_sample", float64(asLeft)/float64(n))
-	b.set("victoria_metrics_bytes_per_sample_merged", float64(merged)/float64(n))
-	fmt.Printf("    %.2f bytes a sample, %.2f merged (all files)\n", float64(asLeft)/float64(n), float64(merged)/float64(n))
 	return nil
 }
 
-// counts asks a Prometheus API how many samples there are.
-func (p *peer) counts(ctx context.Context, want int) error {
-	body, err := get(ctx, p.base+`/api/v1/query?query=sum(count_over_time(%7B__name__%3D~%22m.%2B%22,host!=%22%22%7D%5B25h%5D))&time=`+strconv.FormatInt(time.Now().Unix()+1, 10), "")
-	if err != nil {
-		return err
+// counts asks the Prometheus API whether every sample is there.
+func (p *peer) counts(ctx context.Context, corpus *metricCorpus) error {
+	sum := 0
+	asked := map[string]bool{}
+	for _, one := range corpus.series {
+		if asked[one.name] {
+			continue
+		}
+		asked[one.name] = true
+		query := url.Values{"query": {"sum(count_over_time(" + one.name + "[30d]))"}, "time": {strconv.FormatInt(time.Now().Unix()+1, 10)}}
+		body, err := get(ctx, p.base+"/api/v1/query?"+query.Encode(), "")
+		if err != nil {
+			return err
+		}
+		var answer struct {
+			Data struct{ Result []struct{ Value [2]any } }
+		}
+		if err := json.Unmarshal(body, &answer); err != nil || len(answer.Data.Result) != 1 {
+			return fmt.Errorf("count %s: %w: %s", one.name, err, body)
+		}
+		text, _ := answer.Data.Result[0].Value[1].(string)
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return fmt.Errorf("count %s: %w", one.name, err)
+		}
+		sum += n
 	}
-	if !strings.Contains(string(body), `"`+strconv.Itoa(want)+`"`) {
-		return fmt.Errorf("%d samples were sent; asked for their number it says %s", want, body)
+	if sum != corpus.count {
+		return fmt.Errorf("%d samples were sent, it counts %d", corpus.count, sum)
 	}
 	return nil
 }

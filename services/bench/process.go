@@ -25,7 +25,8 @@ const tick = 10 * time.Millisecond
 type process struct {
 	name   string
 	cmd    *exec.Cmd
-	exited chan error
+	exited chan struct{} // closed once it has ended
+	end    error         // how; set before exited is closed
 
 	mu     sync.Mutex
 	output bytes.Buffer
@@ -49,17 +50,20 @@ func (p *process) fault(err error) error {
 }
 
 func startProcess(name string, env []string, binary string, args ...string) (*process, error) {
-	p := &process{name: name, cmd: exec.Command(binary, args...), exited: make(chan error, 1)} //nolint:noctx // it is stopped in order
+	p := &process{name: name, cmd: exec.Command(binary, args...), exited: make(chan struct{})} //nolint:noctx // it is stopped in order
 	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = append(os.Environ(), env...), p, p
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt is for us, we stop it in order
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
-	go func() { p.exited <- p.cmd.Wait(); close(p.exited) }()
+	go func() {
+		p.end = p.cmd.Wait()
+		close(p.exited)
+	}()
 	return p, nil
 }
 
-// stop asks for an orderly end and insists after a while. It may be called again.
+// stop asks for an orderly end and insists after a while.
 func (p *process) stop() error {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); errors.Is(err, os.ErrProcessDone) {
 		return nil
@@ -68,12 +72,17 @@ func (p *process) stop() error {
 	case <-p.exited:
 		return nil
 	case <-time.After(time.Minute):
-		return errors.Join(p.fault(errors.New("did not stop")), p.cmd.Process.Kill())
+		return errors.Join(p.fault(errors.New("did not stop")), p.kill())
 	}
 }
 
 // kill ends a process and all below it at once, for data that nobody needs or that is durable.
 func (p *process) kill() error {
+	select {
+	case <-p.exited: // its number may be another's by now
+		return nil
+	default:
+	}
 	for _, pid := range tree(p.cmd.Process.Pid) {
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 			return fmt.Errorf("kill %s: %w", p.name, err)
@@ -93,8 +102,8 @@ func (p *process) await(ctx context.Context, what string, patience time.Duration
 			return nil
 		}
 		select {
-		case end := <-p.exited:
-			return p.fault(fmt.Errorf("ended: %w", errors.Join(end, err)))
+		case <-p.exited:
+			return p.fault(fmt.Errorf("ended: %w", errors.Join(p.end, err)))
 		case <-ctx.Done():
 			return p.fault(fmt.Errorf("%s: %w", what, err))
 		case <-time.After(50 * time.Millisecond):

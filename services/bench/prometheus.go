@@ -14,17 +14,18 @@ import (
 // minute.
 const blockPatience = 3 * time.Minute
 
-func (b *bench) prometheus(ctx context.Context, binary string, requests []request) (err error) {
-	p, err := b.start(ctx, "prometheus", binary, "/-/ready",
+func (b *bench) prometheus(ctx context.Context, binary string, corpus *metricCorpus) (err error) {
+	p, err := b.start(ctx, "prometheus", binary, "", "/-/ready",
 		"--config.file=DIR/empty.yml", "--storage.tsdb.path=DIR/data", "--web.listen-address=ADDRESS", "--web.enable-remote-write-receiver")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.kill(), os.RemoveAll(p.dir)) }()
-	if _, err := settleCPU(ctx, b.quiet, p.pid()); err != nil {
+	if _, err := settleCPU(ctx, peerQuiet, p.pid()); err != nil {
 		return err
 	}
 	b.set("prometheus_idle_rss_mb", memory(p.pid(), "VmRSS"))
+	requests := corpus.remoteWrite(connections)
 	before := look(p.pid())
 	s, err := send(ctx, p.base, requests, connections, true)
 	if err != nil {
@@ -49,13 +50,13 @@ func (b *bench) prometheus(ctx context.Context, binary string, requests []reques
 	if err != nil {
 		return err
 	}
-	if now, err = settleCPU(ctx, b.quiet, p.pid()); err != nil {
+	if now, err = settleCPU(ctx, peerQuiet, p.pid()); err != nil {
 		return err
 	}
-	n := records(requests)
+	n := corpus.count
 	b.report("prometheus_", "samples", n, now.cpu-before.cpu, s, memory(p.pid(), "VmHWM"))
 	b.set("prometheus_peak_rss_mb", memory(p.pid(), "VmHWM"))
-	if err := p.counts(ctx, n); err != nil {
+	if err := p.counts(ctx, corpus); err != nil {
 		return err
 	}
 	blocks, err := filepath.Glob(filepath.Join(p.dir, "data", "*", "meta.json"))

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/midwatch/midwatch/storage/engine"
 )
 
 // figures are what a run found out, in the order in which it did.
@@ -88,10 +90,19 @@ type place struct {
 	Commit string `json:"commit"`
 	Cores  int    `json:"cores"`
 	Model  string `json:"model"`
+	// Engine is the version of ClickHouse.
+	Engine string `json:"engine"`
+	// Lines, Samples and Envelopes are the sizes of the corpora.
+	Lines     int `json:"lines"`
+	Samples   int `json:"samples"`
+	Envelopes int `json:"envelopes"`
 }
 
-func describe(ctx context.Context) (place, error) {
-	p := place{Date: time.Now().UTC().Format(time.RFC3339), Cores: runtime.NumCPU()}
+func describe(ctx context.Context, b *bench) (place, error) {
+	p := place{
+		Date: time.Now().UTC().Format(time.RFC3339), Cores: runtime.NumCPU(), Engine: engine.Version,
+		Lines: b.lines, Samples: b.samples, Envelopes: b.envelopes,
+	}
 	out, err := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty", "--abbrev=12").Output()
 	if err != nil {
 		return p, fmt.Errorf("ask git for the commit: %w", err)

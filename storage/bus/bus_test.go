@@ -329,12 +329,14 @@ func BenchmarkPublish(b *testing.B) {
 // for its own acknowledgement: grouped, as Publish does, and alone, with a message and its sync for
 // each.
 func BenchmarkPublishers(b *testing.B) {
-	publish := func(q *bus.Bus, ctx context.Context, frame []byte) error { return q.Publish(ctx, bus.Logs, 1, "", frame) }
-	alone := func(q *bus.Bus, _ context.Context, frame []byte) error { return q.PublishAlone(bus.Logs, frame) }
+	grouped := func(ctx context.Context, q *bus.Bus, frame []byte) error {
+		return q.Publish(ctx, bus.Logs, 1, "", frame)
+	}
+	alone := func(_ context.Context, q *bus.Bus, frame []byte) error { return q.PublishAlone(bus.Logs, frame) }
 	for _, way := range []struct {
 		name    string
-		publish func(*bus.Bus, context.Context, []byte) error
-	}{{"grouped", publish}, {"alone", alone}} {
+		publish func(context.Context, *bus.Bus, []byte) error
+	}{{"grouped", grouped}, {"alone", alone}} {
 		for _, clients := range []int{1, 8, 64, 512} {
 			b.Run(way.name+"/"+strconv.Itoa(clients), func(b *testing.B) {
 				q := open(b, bus.Config{MaxBytes: 64 << 30})
@@ -346,7 +348,7 @@ func BenchmarkPublishers(b *testing.B) {
 					wg.Go(func() {
 						for range max(1, b.N/clients) {
 							began := time.Now()
-							if err := way.publish(q, b.Context(), frame); err != nil {
+							if err := way.publish(b.Context(), q, frame); err != nil {
 								b.Error(err)
 								return
 							}
