@@ -111,7 +111,7 @@ func (b *bench) throughCollector(ctx context.Context, binary string, requests []
 		return err
 	}
 	if stored != int64(n) {
-		b.note("the collector's records one for one: %d were sent, %d are stored", n, stored)
+		b.note("the OpenTelemetry Collector was sent %d %s and has stored %d: its exporter repeats what takes too long", n, unit, stored)
 	}
 	u, err := s.usage(ctx, "otel", prefix, n)
 	if err != nil {

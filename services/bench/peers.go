@@ -36,7 +36,7 @@ func peers(ctx context.Context, b *bench) error {
 	} {
 		binary, version, err := b.debian(ctx, one.name, one.program)
 		if err != nil {
-			b.note("%s: %v", one.name, err)
+			b.note("%s is not measured: %v", one.name, err)
 			continue
 		}
 		fmt.Printf("  %s %s\n", one.name, version)
@@ -45,13 +45,13 @@ func peers(ctx context.Context, b *bench) error {
 		}
 	}
 	if _, _, err := b.debian(ctx, "victoria-logs", "victoria-logs"); err != nil {
-		b.note("victoria-logs: %v", err)
+		b.note("victoria-logs is not measured: %v", err)
 	} else {
-		b.note("victoria-logs: Debian has it now, and this program does not know how to drive it yet")
+		b.note("victoria-logs is not measured: it can be had now, and this program does not know yet how to drive it")
 	}
 	binary, err := b.collector(ctx)
 	if err != nil {
-		b.note("the OpenTelemetry collector: %v", err)
+		b.note("the OpenTelemetry Collector is not measured: %v", err)
 		return nil
 	}
 	return b.otelCollector(ctx, binary, corpus)

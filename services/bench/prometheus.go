@@ -81,7 +81,7 @@ func (b *bench) prometheus(ctx context.Context, binary string, corpus *metricCor
 		bytes, samples = bytes+size, samples+meta.Stats.NumSamples
 	}
 	if samples == 0 {
-		b.note("prometheus' bytes: it has made no blocks of these few hours")
+		b.note("the bytes of prometheus are not measured: it has made no blocks of these few hours")
 		return nil
 	}
 	all, err := folderBytes(filepath.Join(p.dir, "data"))

@@ -23,7 +23,7 @@ import (
 type figures struct {
 	names  []string
 	values map[string]float64
-	notes  []string // what could not be measured, and why
+	notes  []string // what could not be measured, and what of a figure has to be known
 }
 
 // set keeps a figure with as many digits as mean something.
@@ -41,11 +41,11 @@ func (f *figures) set(name string, value float64) {
 	f.values[name] = rounded
 }
 
-// note says what is missing; it is printed at once and recorded.
+// note says what the figures do not; it is printed at once and recorded.
 func (f *figures) note(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	f.notes = append(f.notes, text)
-	fmt.Println("  NOT MEASURED: " + text)
+	fmt.Println("  NOTE: " + text)
 }
 
 // rivals pair a peer's figure with ours of the same requests.
@@ -79,7 +79,7 @@ func (f *figures) print(to io.Writer) {
 		fmt.Fprintf(w, "%s\t%s\n", name, strconv.FormatFloat(f.values[name], 'f', -1, 64))
 	}
 	for _, text := range f.notes {
-		fmt.Fprintf(w, "not measured\t%s\n", text)
+		fmt.Fprintf(w, "NOTE: %s\n", text)
 	}
 	_ = w.Flush() // standard output is gone, then nobody reads
 }
@@ -127,7 +127,7 @@ func (f *figures) record(dir string, where place) (err error) {
 	line, err := json.Marshal(struct {
 		place
 		Figures map[string]float64 `json:"figures"`
-		Notes   []string           `json:"not_measured,omitempty"`
+		Notes   []string           `json:"notes,omitempty"`
 	}{where, f.values, f.notes})
 	if err != nil {
 		return fmt.Errorf("record: %w", err)
