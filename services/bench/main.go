@@ -59,7 +59,8 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == "engine" { // the child of engine.Engine
 		os.Exit(engine.Child(os.Args[2:]))
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// SIGPIPE too: when nobody reads the output any more, what was started has to be stopped.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE)
 	defer stop()
 	if err := run(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
