@@ -102,6 +102,10 @@ fuzz: ## Fuzz every decoder of foreign bytes for 30 s each
 		for fuzz in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || [ $$? = 1 ]); do \
 			echo "$$package $$fuzz"; go test -run '^$$' -fuzz "^$$fuzz\$$" -fuzztime 30s $$package; done; done
 
+.PHONY: bench
+bench: engine build ## Measure it and its peers; QUICK=1: a minute, without peers; BENCH="-only logs" and more: deployments/benchmarks
+	@go run ./services/bench $(if $(QUICK),-quick) $(if $(QUICK)$(BENCH),,-record deployments/benchmarks) $(BENCH)
+
 .PHONY: lint
 lint: $(BIN)/golangci-lint ui/node_modules/.package-lock.json ## Check style, types and the module files
 	$(BIN)/golangci-lint run $(MODULES)
