@@ -1,7 +1,9 @@
 -- Log records.
 --
--- day is the day of ts, or the nearest one that was in use when the record was received: it names
--- the partition and bounds how long a record is kept. That ts takes part in the partition's key
+-- day is the day of ts, or the nearest one that was in use when the record was received. It names
+-- the partition together with retention_days, which the project had chosen when the record was
+-- accepted: whole partitions go, once the last record of the day is as old as that. That is the
+-- end of the day, hence the one more in TTL. That ts takes part in the partition's key
 -- (as a constant) makes the engine keep the range of ts of each part, by which reads leave out
 -- parts.
 --
@@ -14,6 +16,7 @@
 CREATE TABLE IF NOT EXISTS logs (
     project_id    UInt32 CODEC(ZSTD(1)),
     day           Date CODEC(ZSTD(1)),
+    retention_days UInt16 CODEC(ZSTD(1)),
     ts            DateTime64(9, 'UTC') CODEC(Delta, ZSTD(1)),
     id            UInt64 CODEC(Delta, ZSTD(1)),
     observed_ts   DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
@@ -31,7 +34,7 @@ CREATE TABLE IF NOT EXISTS logs (
     INDEX ix_attribute_values mapValues(attributes) TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX ix_trace trace_id TYPE bloom_filter(0.01) GRANULARITY 1
 ) ENGINE = MergeTree
-PARTITION BY (day, ts < toDateTime64(0, 9, 'UTC'))
+PARTITION BY (retention_days, day, ts < toDateTime64(0, 9, 'UTC'))
 ORDER BY (project_id, ts, id)
-TTL day + INTERVAL 30 DAY DELETE
+TTL day + toIntervalDay(retention_days + 1) DELETE
 SETTINGS ttl_only_drop_parts = 1, ratio_of_defaults_for_sparse_serialization = 1, fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 1000;
