@@ -68,6 +68,9 @@ type Config struct {
 	DuplicateWindow time.Duration
 	// Replicas of each stream; 1 for a single server.
 	Replicas int
+	// MinFree is how many bytes of the embedded server's disk, which has so many in all, have to be
+	// free, else publishing is ErrFull. Without it the disk is not looked at.
+	MinFree func(total uint64) uint64
 }
 
 // Bus is a connection to the streams. It is safe for concurrent use.
@@ -75,6 +78,7 @@ type Bus struct {
 	cfg    Config
 	log    *slog.Logger
 	server *server.Server // nil when it is elsewhere
+	room   *room          // nil when it is elsewhere, or without a limit
 	nc     *nats.Conn
 	js     jetstream.JetStream
 
@@ -164,6 +168,9 @@ func (b *Bus) startServer() error {
 		return fmt.Errorf("make the embedded bus: %w", err)
 	}
 	b.server = s
+	if b.cfg.MinFree != nil {
+		b.room = &room{dir: b.cfg.Dir, least: b.cfg.MinFree, look: diskRoom}
+	}
 	go s.Start()
 	if !s.ReadyForConnections(30 * time.Second) {
 		s.Shutdown()

@@ -60,6 +60,11 @@ func (b *Bus) Publish(ctx context.Context, s Signal, project uint32, name string
 	if len(frame) > MaxMessageBytes {
 		return fmt.Errorf("publish %s: a frame of %d bytes is over the limit of %d", s, len(frame), MaxMessageBytes)
 	}
+	if b.room != nil {
+		if err := b.room.check(time.Now()); err != nil {
+			return fmt.Errorf("publish %s: %w", s, err)
+		}
+	}
 	p := &part{newID(project, name), frame, make(chan error, 1)}
 	select {
 	case b.groups[s] <- p:
