@@ -143,16 +143,22 @@ func (k *Keeper) expire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var errs []error
 	for _, p := range partitions {
 		if !p.Expired(k.now()) {
 			continue
 		}
 		if err := k.drop(ctx, p, "expired"); err != nil {
-			return err
+			if errs = append(errs, err); over(ctx, err) {
+				break
+			}
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
+
+// over reports whether an error concerns what comes after it, too.
+func over(ctx context.Context, err error) bool { return ctx.Err() != nil || errors.Is(err, errNotMine) }
 
 func (k *Keeper) drop(ctx context.Context, p telemetry.Partition, reason string) error {
 	err := k.step(ctx, func(ctx context.Context) error { return k.store.DropPartition(ctx, p) })
@@ -173,6 +179,7 @@ func (k *Keeper) shorten(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var errs []error
 	for _, s := range due {
 		err := k.step(ctx, func(ctx context.Context) error {
 			done, err := k.store.DeleteOlder(ctx, s.Project, s.Signal, s.Days, k.now())
@@ -183,10 +190,12 @@ func (k *Keeper) shorten(ctx context.Context) error {
 			return k.db.FinishShortening(ctx, s, k.now())
 		})
 		if err != nil && !errors.Is(err, catalog.ErrConflict) { // chosen again: the next turn does it
-			return err
+			if errs = append(errs, err); over(ctx, err) {
+				break
+			}
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // guard removes the oldest partitions until the disk has room again, but never those of today. It
@@ -211,18 +220,22 @@ func (k *Keeper) guard(ctx context.Context) error {
 	partitions = slices.DeleteFunc(partitions, func(p telemetry.Partition) bool { return !p.Last.Before(today) })
 	removed := removals{}
 	estimate := d.Free
+	var errs []error
 	for i := 0; estimate < k.cfg.MinFree(d.Total) && i < len(partitions) && i < dropsATurn; i++ {
 		p := partitions[i]
 		if err := k.removeEarly(ctx, p, d, removed); err != nil {
-			return err
+			if errs = append(errs, err); over(ctx, err) {
+				break
+			}
+			continue // one that cannot be removed does not keep the next
 		}
 		if d, err = k.disk(ctx); err != nil {
-			return err
+			return errors.Join(append(errs, err)...)
 		}
 		estimate = max(d.Free, estimate+p.Bytes)
 	}
-	if estimate >= k.cfg.MinFree(d.Total) || len(partitions) > dropsATurn {
-		return nil
+	if estimate >= k.cfg.MinFree(d.Total) || len(partitions) > dropsATurn || len(errs) > 0 {
+		return errors.Join(errs...)
 	}
 	if !k.helpless {
 		k.helpless = true // said once

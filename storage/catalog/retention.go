@@ -48,8 +48,10 @@ func (db *DB) SetRetention(ctx context.Context, number uint32, days retention.Da
 			signal   string
 			was, now int
 		}{
-			{"metrics", was.Metrics, days.Metrics}, {"logs", was.Logs, days.Logs},
-			{"errors", was.Errors, days.Errors}, {"checkins", was.Checkins, days.Checkins},
+			{"metrics", was.Metrics, days.Metrics},
+			{"logs", was.Logs, days.Logs},
+			{"errors", was.Errors, days.Errors},
+			{"checkins", was.Checkins, days.Checkins},
 		} {
 			if s.now == s.was {
 				continue

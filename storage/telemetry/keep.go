@@ -216,15 +216,21 @@ func (s *Store) deleteIn(ctx context.Context, table, partition, where string) er
 	return err
 }
 
+// mutating reports whether a deletion in a table is under way.
 func (s *Store) mutating(ctx context.Context, table string) (bool, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, keepTimeout, errKeepTimeout)
 	defer cancel()
 	var n uint64
-	err := s.rows.QueryRow(ctx, `SELECT count() FROM system.mutations WHERE database = currentDatabase() AND table = {table:String} AND NOT is_done`,
-		clickhouse.Named("table", table)).Scan(&n)
+	var reason string
+	err := s.rows.QueryRow(ctx, `SELECT count(), max(latest_fail_reason) FROM system.mutations
+WHERE database = currentDatabase() AND table = {table:String} AND NOT is_done`, clickhouse.Named("table", table)).Scan(&n, &reason)
+	if err == nil && reason != "" {
+		err = fmt.Errorf("an earlier deletion does not go on: %s", reason)
+	}
 	return n > 0, err
 }
 
+// partitionsWith lists the partitions with rows that match.
 func (s *Store) partitionsWith(ctx context.Context, table, where string) ([]string, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, keepTimeout, errKeepTimeout)
 	defer cancel()

@@ -6,7 +6,7 @@ import { useProject } from "../lib/page";
 import { noticesQuery } from "../lib/query";
 import { When } from "./Page";
 
-const shown = 3;
+const shown = 2;
 
 /** What happened to the project's data without anybody's doing; nothing while all is well. */
 export function Notices() {
@@ -15,7 +15,7 @@ export function Notices() {
   if (notices.length === 0) return null;
   const more = notices.length - shown;
   return (
-    <div role="status" aria-label="Notices" className="mx-4 mt-4 flex items-start gap-3 rounded border border-line border-l-[3px] border-l-warn bg-s1 px-4 py-3">
+    <div role="status" aria-label="Notices" className="mx-4 mt-1 mb-4 flex items-start gap-3 rounded border border-line border-l-[3px] border-l-warn bg-s1 px-4 py-3">
       <TriangleAlert size={16} className="mt-0.5 shrink-0 text-warn" aria-hidden />
       <div className="min-w-0 flex-1">
         <ul className="flex flex-col gap-1">
@@ -31,7 +31,7 @@ export function Notices() {
           <Link to="/p/$project/settings" params={{ project: param }} className="text-accent underline underline-offset-2">
             keep less
           </Link>
-          . What is newer stays and goes on being taken in.
+          .
         </p>
       </div>
     </div>

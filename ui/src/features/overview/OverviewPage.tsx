@@ -48,8 +48,8 @@ export function OverviewPage() {
   }
   return (
     <>
-      <Notices />
       <PageHead title={sentence ?? "Overview"} busy={overview.isPlaceholderData} />
+      <Notices />
       <Await query={overview} queryKey={overviewKey} skeleton={<Skeleton rows={10} />}>
         {(found) => (
           <div className="flex flex-col gap-4 px-4 pb-6">

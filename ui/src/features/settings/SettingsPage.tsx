@@ -53,8 +53,8 @@ function RetentionForm({ found }: { found: Retention }) {
     <Panel title="Retention">
       <form onSubmit={submit} className="flex flex-col">
         <p className="px-4 pt-3 text-data text-muted">
-          What is older is deleted for good, day by day, and errors and check-ins that are kept for 30 days or longer week by week. A shorter time deletes what is stored too, within the
-          hour. A longer one holds for what arrives from now on. What is older than the retention when it arrives is refused.
+          What is older is deleted for good. A shorter time also deletes what is stored, within the hour; a longer one holds for what arrives from now on. What is older than this
+          when it arrives is refused. Errors and check-ins that are kept for 30 days or longer go week by week.
         </p>
         <div className="grid gap-x-6 gap-y-4 p-4 sm:grid-cols-2">
           {kept.map((one) => (
