@@ -239,10 +239,13 @@ func (x *LogFrame) GetBatches() []*LogBatch {
 
 // LogBatch is what one request (or a bounded slice of it) brought for one project.
 type LogBatch struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ProjectId     uint32                 `protobuf:"varint,1,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
-	ReceivedAt    uint64                 `protobuf:"fixed64,2,opt,name=received_at,json=receivedAt,proto3" json:"received_at,omitempty"`
-	Groups        []*LogGroup            `protobuf:"bytes,3,rep,name=groups,proto3" json:"groups,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	ProjectId  uint32                 `protobuf:"varint,1,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	ReceivedAt uint64                 `protobuf:"fixed64,2,opt,name=received_at,json=receivedAt,proto3" json:"received_at,omitempty"`
+	Groups     []*LogGroup            `protobuf:"bytes,3,rep,name=groups,proto3" json:"groups,omitempty"`
+	// For how many days the project keeps logs; 0 is the default. It is decided at acceptance, so
+	// that a replay makes the same rows whatever the project has chosen since.
+	RetentionDays uint32 `protobuf:"varint,4,opt,name=retention_days,json=retentionDays,proto3" json:"retention_days,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -296,6 +299,13 @@ func (x *LogBatch) GetGroups() []*LogGroup {
 		return x.Groups
 	}
 	return nil
+}
+
+func (x *LogBatch) GetRetentionDays() uint32 {
+	if x != nil {
+		return x.RetentionDays
+	}
+	return 0
 }
 
 // LogGroup shares what is common to the records of one sender.
@@ -516,10 +526,12 @@ func (x *MetricFrame) GetBatches() []*MetricBatch {
 }
 
 type MetricBatch struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ProjectId     uint32                 `protobuf:"varint,1,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
-	ReceivedAt    uint64                 `protobuf:"fixed64,2,opt,name=received_at,json=receivedAt,proto3" json:"received_at,omitempty"`
-	Metrics       []*Metric              `protobuf:"bytes,3,rep,name=metrics,proto3" json:"metrics,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	ProjectId  uint32                 `protobuf:"varint,1,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	ReceivedAt uint64                 `protobuf:"fixed64,2,opt,name=received_at,json=receivedAt,proto3" json:"received_at,omitempty"`
+	Metrics    []*Metric              `protobuf:"bytes,3,rep,name=metrics,proto3" json:"metrics,omitempty"`
+	// As in LogBatch.
+	RetentionDays uint32 `protobuf:"varint,4,opt,name=retention_days,json=retentionDays,proto3" json:"retention_days,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -573,6 +585,13 @@ func (x *MetricBatch) GetMetrics() []*Metric {
 		return x.Metrics
 	}
 	return nil
+}
+
+func (x *MetricBatch) GetRetentionDays() uint32 {
+	if x != nil {
+		return x.RetentionDays
+	}
+	return 0
 }
 
 // Metric is one metric under its Prometheus name; histograms and summaries arrive as their series.
@@ -852,7 +871,9 @@ type ErrorEvent struct {
 	TraceId []byte      `protobuf:"bytes,18,opt,name=trace_id,json=traceId,proto3" json:"trace_id,omitempty"`
 	Tags    []*KeyValue `protobuf:"bytes,19,rep,name=tags,proto3" json:"tags,omitempty"`
 	// The sanitised event as Sentry JSON, compressed with zstd.
-	PayloadZstd   []byte `protobuf:"bytes,20,opt,name=payload_zstd,json=payloadZstd,proto3" json:"payload_zstd,omitempty"`
+	PayloadZstd []byte `protobuf:"bytes,20,opt,name=payload_zstd,json=payloadZstd,proto3" json:"payload_zstd,omitempty"`
+	// As in LogBatch.
+	RetentionDays uint32 `protobuf:"varint,21,opt,name=retention_days,json=retentionDays,proto3" json:"retention_days,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1027,6 +1048,13 @@ func (x *ErrorEvent) GetPayloadZstd() []byte {
 	return nil
 }
 
+func (x *ErrorEvent) GetRetentionDays() uint32 {
+	if x != nil {
+		return x.RetentionDays
+	}
+	return 0
+}
+
 type CheckinFrame struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Checkins      []*Checkin             `protobuf:"bytes,1,rep,name=checkins,proto3" json:"checkins,omitempty"`
@@ -1098,7 +1126,9 @@ type Checkin struct {
 	// The monitor is made if there is none of this slug.
 	Create bool `protobuf:"varint,15,opt,name=create,proto3" json:"create,omitempty"`
 	// The sender's own description of the monitor, which creates or updates it.
-	Config        *MonitorConfig `protobuf:"bytes,16,opt,name=config,proto3" json:"config,omitempty"`
+	Config *MonitorConfig `protobuf:"bytes,16,opt,name=config,proto3" json:"config,omitempty"`
+	// As in LogBatch.
+	RetentionDays uint32 `protobuf:"varint,17,opt,name=retention_days,json=retentionDays,proto3" json:"retention_days,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1245,6 +1275,13 @@ func (x *Checkin) GetConfig() *MonitorConfig {
 	return nil
 }
 
+func (x *Checkin) GetRetentionDays() uint32 {
+	if x != nil {
+		return x.RetentionDays
+	}
+	return 0
+}
+
 type MonitorConfig struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "crontab" or "interval".
@@ -1348,13 +1385,14 @@ const file_telemetrypb_telemetry_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"E\n" +
 	"\bLogFrame\x129\n" +
-	"\abatches\x18\x01 \x03(\v2\x1f.midwatch.telemetry.v1.LogBatchR\abatches\"\x83\x01\n" +
+	"\abatches\x18\x01 \x03(\v2\x1f.midwatch.telemetry.v1.LogBatchR\abatches\"\xaa\x01\n" +
 	"\bLogBatch\x12\x1d\n" +
 	"\n" +
 	"project_id\x18\x01 \x01(\rR\tprojectId\x12\x1f\n" +
 	"\vreceived_at\x18\x02 \x01(\x06R\n" +
 	"receivedAt\x127\n" +
-	"\x06groups\x18\x03 \x03(\v2\x1f.midwatch.telemetry.v1.LogGroupR\x06groups\"\xb3\x01\n" +
+	"\x06groups\x18\x03 \x03(\v2\x1f.midwatch.telemetry.v1.LogGroupR\x06groups\x12%\n" +
+	"\x0eretention_days\x18\x04 \x01(\rR\rretentionDays\"\xb3\x01\n" +
 	"\bLogGroup\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x14\n" +
 	"\x05scope\x18\x02 \x01(\tR\x05scope\x12;\n" +
@@ -1372,13 +1410,14 @@ const file_telemetrypb_telemetry_proto_rawDesc = "" +
 	"\btrace_id\x18\a \x01(\fR\atraceId\x12\x17\n" +
 	"\aspan_id\x18\b \x01(\fR\x06spanId\"K\n" +
 	"\vMetricFrame\x12<\n" +
-	"\abatches\x18\x01 \x03(\v2\".midwatch.telemetry.v1.MetricBatchR\abatches\"\x86\x01\n" +
+	"\abatches\x18\x01 \x03(\v2\".midwatch.telemetry.v1.MetricBatchR\abatches\"\xad\x01\n" +
 	"\vMetricBatch\x12\x1d\n" +
 	"\n" +
 	"project_id\x18\x01 \x01(\rR\tprojectId\x12\x1f\n" +
 	"\vreceived_at\x18\x02 \x01(\x06R\n" +
 	"receivedAt\x127\n" +
-	"\ametrics\x18\x03 \x03(\v2\x1d.midwatch.telemetry.v1.MetricR\ametrics\"\xe1\x01\n" +
+	"\ametrics\x18\x03 \x03(\v2\x1d.midwatch.telemetry.v1.MetricR\ametrics\x12%\n" +
+	"\x0eretention_days\x18\x04 \x01(\rR\rretentionDays\"\xe1\x01\n" +
 	"\x06Metric\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1f\n" +
 	"\vsource_name\x18\x02 \x01(\tR\n" +
@@ -1396,7 +1435,7 @@ const file_telemetrypb_telemetry_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x01R\x05value\"G\n" +
 	"\n" +
 	"ErrorFrame\x129\n" +
-	"\x06events\x18\x01 \x03(\v2!.midwatch.telemetry.v1.ErrorEventR\x06events\"\xd8\x04\n" +
+	"\x06events\x18\x01 \x03(\v2!.midwatch.telemetry.v1.ErrorEventR\x06events\"\xff\x04\n" +
 	"\n" +
 	"ErrorEvent\x12\x1d\n" +
 	"\n" +
@@ -1422,9 +1461,10 @@ const file_telemetrypb_telemetry_proto_rawDesc = "" +
 	"\auser_id\x18\x11 \x01(\tR\x06userId\x12\x19\n" +
 	"\btrace_id\x18\x12 \x01(\fR\atraceId\x123\n" +
 	"\x04tags\x18\x13 \x03(\v2\x1f.midwatch.telemetry.v1.KeyValueR\x04tags\x12!\n" +
-	"\fpayload_zstd\x18\x14 \x01(\fR\vpayloadZstd\"J\n" +
+	"\fpayload_zstd\x18\x14 \x01(\fR\vpayloadZstd\x12%\n" +
+	"\x0eretention_days\x18\x15 \x01(\rR\rretentionDays\"J\n" +
 	"\fCheckinFrame\x12:\n" +
-	"\bcheckins\x18\x01 \x03(\v2\x1e.midwatch.telemetry.v1.CheckinR\bcheckins\"\x85\x04\n" +
+	"\bcheckins\x18\x01 \x03(\v2\x1e.midwatch.telemetry.v1.CheckinR\bcheckins\"\xac\x04\n" +
 	"\aCheckin\x12\x1d\n" +
 	"\n" +
 	"project_id\x18\x01 \x01(\rR\tprojectId\x12\x1f\n" +
@@ -1446,7 +1486,8 @@ const file_telemetrypb_telemetry_proto_rawDesc = "" +
 	"\x06source\x18\r \x01(\tR\x06source\x12\x18\n" +
 	"\arelease\x18\x0e \x01(\tR\arelease\x12\x16\n" +
 	"\x06create\x18\x0f \x01(\bR\x06create\x12<\n" +
-	"\x06config\x18\x10 \x01(\v2$.midwatch.telemetry.v1.MonitorConfigR\x06config\"\x9f\x02\n" +
+	"\x06config\x18\x10 \x01(\v2$.midwatch.telemetry.v1.MonitorConfigR\x06config\x12%\n" +
+	"\x0eretention_days\x18\x11 \x01(\rR\rretentionDays\"\x9f\x02\n" +
 	"\rMonitorConfig\x12#\n" +
 	"\rschedule_kind\x18\x01 \x01(\tR\fscheduleKind\x12\x1a\n" +
 	"\bschedule\x18\x02 \x01(\tR\bschedule\x12\x1a\n" +

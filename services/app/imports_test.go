@@ -79,6 +79,7 @@ func TestWhoMayImportWhat(t *testing.T) {
 		"services/query":              {"services/ingest", "services/writer", "services/console", "services/alerting"},
 		"services/console":            {"services/ingest", "services/writer", "services/query", "services/alerting"},
 		"services/alerting":           {"services/ingest", "services/writer", "services/query", "services/console"},
+		"services/keeper":             {"services/ingest", "services/writer", "services/query", "services/console", "services/alerting"},
 		"services/deadletter":         {"services/ingest", "services/writer", "services/query", "services/console", "services/alerting"},
 		"services/cli":                {"services/ingest", "services/writer", "services/query", "services/console", "services/alerting", "services/app"},
 		"services/ingest/otlp":        {"storage", "services/ingest/sentry", "services/ingest/jsonlog"},
@@ -91,6 +92,7 @@ func TestWhoMayImportWhat(t *testing.T) {
 		"alerts/schedule":             {"storage", "proto"},
 		"storage/engine":              {"storage/telemetry", "storage/catalog", "storage/bus", "storage/cache"},
 		"storage/bus":                 {"storage/telemetry", "storage/catalog", "storage/cache"},
+		"storage/retention":           {"proto", "storage/telemetry", "storage/catalog", "storage/bus", "storage/cache", "storage/engine"},
 		"storage/catalog":             {"storage/telemetry", "storage/bus", "storage/cache"},
 		"storage/telemetry":           {"storage/catalog", "storage/bus", "storage/cache", "storage/engine"},
 	}

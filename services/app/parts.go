@@ -81,6 +81,7 @@ func (p *parts) open(ctx context.Context, own *self.Self, r roles) error {
 		p.bus, err = bus.Open(ctx, bus.Config{
 			URL: string(p.cfg.NATSURL), Dir: filepath.Join(p.cfg.DataDir, "bus"), Prefix: p.cfg.NATSPrefix,
 			MaxBytes: p.cfg.Bus.MaxBytes, DuplicateWindow: p.cfg.Bus.DuplicateWindow.Duration, Replicas: p.cfg.Bus.Replicas,
+			MinFree: p.cfg.Disk.Refuse,
 		}, p.log)
 		if err != nil {
 			return err

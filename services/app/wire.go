@@ -13,6 +13,7 @@ import (
 	"github.com/midwatch/midwatch/services/console"
 	"github.com/midwatch/midwatch/services/deadletter"
 	"github.com/midwatch/midwatch/services/ingest"
+	"github.com/midwatch/midwatch/services/keeper"
 	"github.com/midwatch/midwatch/services/query"
 	"github.com/midwatch/midwatch/services/self"
 	"github.com/midwatch/midwatch/services/writer"
@@ -61,6 +62,16 @@ func wire(cfg config.Config, own *self.Self, p *parts, l *listeners, r roles) (*
 				return err
 			}
 			return role.Run(ctx)
+		})
+		keep, err := keeper.New(keeper.Config{MinFree: cfg.Disk.MinFree}, p.catalog, p.store, own.Meter("midwatch/keeper"), own.Log)
+		if err != nil {
+			return nil, err
+		}
+		w.loops = append(w.loops, func(ctx context.Context) error {
+			if err := p.awaitStore(ctx); err != nil || ctx.Err() != nil {
+				return err
+			}
+			return keep.Run(ctx)
 		})
 		deadletter.New(p.bus, own.Log).Mount(l.internal.echo)
 	}

@@ -100,6 +100,7 @@ type Settings struct {
 	Bus    BusSettings    `toml:"bus"`
 	Writer WriterSettings `toml:"writer"`
 	Engine EngineSettings `toml:"engine"`
+	Disk   DiskSettings   `toml:"disk"`
 	// Limits is how many records of a signal a project may send a minute; 0 is no limit.
 	Limits map[string]int64 `toml:"limits"`
 }
@@ -137,6 +138,36 @@ type WriterSettings struct {
 // EngineSettings bound the embedded ClickHouse.
 type EngineSettings struct {
 	MemoryBytes int64 `toml:"memory_bytes"`
+}
+
+// DiskSettings keep disks from filling. Of a percentage and a number of bytes the one that is less
+// on the disk counts; 0 is not set.
+type DiskSettings struct {
+	// Below MinFree of ClickHouse's disk the oldest telemetry is removed before its time.
+	MinFreePercent float64 `toml:"min_free_percent"`
+	MinFreeBytes   uint64  `toml:"min_free_bytes"`
+	// Below Refuse of the disk of the embedded buffer intake answers 503.
+	RefusePercent float64 `toml:"refuse_percent"`
+	RefuseBytes   uint64  `toml:"refuse_bytes"`
+}
+
+// MinFree is how many bytes of a disk have to be free for telemetry to be left alone.
+func (d DiskSettings) MinFree(total uint64) uint64 {
+	return room(d.MinFreePercent, d.MinFreeBytes, total)
+}
+
+// Refuse is how many bytes of a disk have to be free for intake to go on.
+func (d DiskSettings) Refuse(total uint64) uint64 { return room(d.RefusePercent, d.RefuseBytes, total) }
+
+func room(percent float64, bytes, total uint64) uint64 {
+	share := uint64(float64(total) * percent / 100)
+	switch {
+	case bytes == 0:
+		return share
+	case percent == 0:
+		return bytes
+	}
+	return min(share, bytes)
 }
 
 // Network is a range of addresses written as "10.0.0.0/8".
@@ -260,6 +291,12 @@ func (c *Config) validate() error {
 	} {
 		if len(p.value) > maxPrefixBytes || strings.ContainsFunc(p.value, func(r rune) bool { return !strings.ContainsRune(alphanumeric+p.signs, r) }) {
 			wrong("%s is not up to %d letters, digits and %s", p.name, maxPrefixBytes, p.signs)
+		}
+	}
+	d := c.Disk
+	for name, percent := range map[string]float64{"min_free_percent": d.MinFreePercent, "refuse_percent": d.RefusePercent} {
+		if !(percent >= 0 && percent <= 90) {
+			wrong("disk: %s is %v; it is 0 to 90", name, percent)
 		}
 	}
 	for signal := range c.Limits {

@@ -57,6 +57,9 @@ func (s *Server) Mount(e *echo.Echo) {
 			"listProjects":  guarded(),
 			"createProject": guarded(body[NewProject]),
 			"getSetup":      guarded(),
+			"getRetention":  guarded(),
+			"setRetention":  guarded(body[RetentionDays]),
+			"listNotices":   guarded(),
 			"createMonitor": guarded(body[NewMonitor]),
 		},
 	})

@@ -49,7 +49,7 @@ func TestARecordThatFitsNoMessageIsNotToBeSentAgain(t *testing.T) {
 	t.Parallel()
 	e := newEdge(t, edgeConfig{})
 	groups := []*telemetrypb.LogGroup{{Records: []*telemetrypb.LogRecord{{Body: strings.Repeat("x", bus.MaxMessageBytes)}}}}
-	if err := e.publishLogs(t.Context(), e.project.Number, uniqueID(), groups); !errors.Is(err, errTooLarge) {
+	if err := e.publishLogs(t.Context(), e.project, uniqueID(), groups); !errors.Is(err, errTooLarge) {
 		t.Error(err)
 	}
 }

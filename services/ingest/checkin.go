@@ -98,7 +98,7 @@ func (h *checkinHandlers) takePing(c echo.Context) (status int, project uint32, 
 	if err != nil {
 		return 0, 0, err
 	}
-	project = target.project
+	project = target.project.Number
 	now := uint64(time.Now().UnixNano())
 	ping := &telemetrypb.Checkin{
 		ProjectId: project, ReceivedAt: now, Time: now,
@@ -119,7 +119,7 @@ func (h *checkinHandlers) takePing(c echo.Context) (status int, project uint32, 
 	if err := h.spend(project, bus.Checkins, 1); err != nil {
 		return 0, project, err
 	}
-	if err := h.publishCheckins(ctx, project, id, []*telemetrypb.Checkin{ping}); err != nil {
+	if err := h.publishCheckins(ctx, target.project, id, []*telemetrypb.Checkin{ping}); err != nil {
 		return 0, project, err
 	}
 	h.meter.accepted(ctx, bus.Checkins, "ping", 1)
@@ -133,7 +133,7 @@ func (h *checkinHandlers) takePing(c echo.Context) (status int, project uint32, 
 // pingTarget is the monitor of a ping.
 type pingTarget struct {
 	ping    checkin.Ping
-	project uint32
+	project catalog.Project
 	slug    string
 	exists  bool
 }
@@ -145,7 +145,9 @@ func (h *checkinHandlers) find(ctx context.Context, readings []checkin.Ping, cre
 			m, err := h.monitors.byUUID(ctx, p.UUID)
 			switch {
 			case err == nil:
-				return pingTarget{p, m.project, m.slug, true}, nil
+				project := catalog.Project{Number: m.project}
+				project.Retention.Checkins = m.keptDays
+				return pingTarget{p, project, m.slug, true}, nil
 			case !errors.Is(err, catalog.ErrNotFound):
 				return pingTarget{}, fmt.Errorf("find monitor: %w", err)
 			}
@@ -166,7 +168,7 @@ func (h *checkinHandlers) find(ctx context.Context, readings []checkin.Ping, cre
 			exists = true
 		}
 		if exists || create {
-			return pingTarget{p, project.Number, p.Slug, exists}, nil
+			return pingTarget{p, project, p.Slug, exists}, nil
 		}
 	}
 	return pingTarget{}, catalog.ErrNotFound
@@ -224,7 +226,7 @@ func (h *checkinHandlers) cron(c echo.Context) error {
 		r := h.retryable(err)
 		return &retryError{http.StatusServiceUnavailable, r.after, r.message, r.err}
 	}
-	if err := h.publishCheckins(ctx, project.Number, id, []*telemetrypb.Checkin{event}); err != nil {
+	if err := h.publishCheckins(ctx, project, id, []*telemetrypb.Checkin{event}); err != nil {
 		return err
 	}
 	h.meter.accepted(ctx, bus.Checkins, sentryCron, 1)
@@ -252,7 +254,9 @@ type monitors struct {
 type monitorEntry struct {
 	project uint32
 	slug    string
-	until   time.Time // it is believed until then; beyond, only where SQL does not answer
+	// keptDays is for how long its check-ins are kept; only known of those that were found by UUID.
+	keptDays int
+	until    time.Time // it is believed until then; beyond, only where SQL does not answer
 }
 
 func newMonitors(db *catalog.DB) *monitors {
@@ -265,8 +269,9 @@ func monitorKey(project uint32, slug string) string {
 
 // exists reports whether a project has a monitor. An error means that it cannot be told now.
 func (m *monitors) exists(ctx context.Context, project uint32, slug string) (bool, error) {
-	_, err := m.find(ctx, monitorKey(project, slug), func(ctx context.Context) (catalog.Monitor, error) {
-		return m.db.Monitor(ctx, project, slug)
+	_, err := m.find(ctx, monitorKey(project, slug), func(ctx context.Context) (monitorEntry, error) {
+		_, err := m.db.Monitor(ctx, project, slug)
+		return monitorEntry{project: project, slug: slug}, err
 	})
 	if errors.Is(err, catalog.ErrNotFound) {
 		return false, nil
@@ -277,10 +282,17 @@ func (m *monitors) exists(ctx context.Context, project uint32, slug string) (boo
 // byUUID returns the monitor of a UUID, or catalog.ErrNotFound; other errors mean that it cannot
 // be told now.
 func (m *monitors) byUUID(ctx context.Context, uuid string) (monitorEntry, error) {
-	return m.find(ctx, uuid, func(ctx context.Context) (catalog.Monitor, error) { return m.db.MonitorByUUID(ctx, uuid) })
+	return m.find(ctx, uuid, func(ctx context.Context) (monitorEntry, error) {
+		monitor, err := m.db.MonitorByUUID(ctx, uuid)
+		if err != nil {
+			return monitorEntry{}, err
+		}
+		project, err := m.db.Project(ctx, monitor.Project)
+		return monitorEntry{project: monitor.Project, slug: monitor.Slug, keptDays: project.Retention.Checkins}, err
+	})
 }
 
-func (m *monitors) find(ctx context.Context, key string, ask func(context.Context) (catalog.Monitor, error)) (monitorEntry, error) {
+func (m *monitors) find(ctx context.Context, key string, ask func(context.Context) (monitorEntry, error)) (monitorEntry, error) {
 	m.mu.Lock()
 	entry, known := m.entries[key]
 	m.mu.Unlock()
@@ -298,7 +310,7 @@ func (m *monitors) find(ctx context.Context, key string, ask func(context.Contex
 		}
 		return monitorEntry{}, context.Cause(ctx)
 	}
-	monitor, err := ask(ctx)
+	found, err := ask(ctx)
 	switch {
 	case errors.Is(err, catalog.ErrNotFound):
 		m.mu.Lock()
@@ -310,15 +322,15 @@ func (m *monitors) find(ctx context.Context, key string, ask func(context.Contex
 	case err != nil:
 		return monitorEntry{}, err
 	}
-	entry = monitorEntry{monitor.Project, monitor.Slug, m.now().Add(monitorFresh)}
-	m.remember(key, entry)
-	return entry, nil
+	found.until = m.now().Add(monitorFresh)
+	m.remember(key, found)
+	return found, nil
 }
 
 // announce notes a monitor that a stored check-in is about to make, so that the next ping of the
 // same job finds it.
 func (m *monitors) announce(project uint32, slug string) {
-	m.remember(monitorKey(project, slug), monitorEntry{project, slug, m.now().Add(monitorAnnounced)})
+	m.remember(monitorKey(project, slug), monitorEntry{project: project, slug: slug, until: m.now().Add(monitorAnnounced)})
 }
 
 func (m *monitors) remember(key string, entry monitorEntry) {

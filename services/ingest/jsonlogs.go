@@ -44,7 +44,7 @@ func (s *Server) jsonLogs(c echo.Context) error {
 	if err != nil {
 		return s.refuseJSON(c, project.Number, protocol, err)
 	}
-	result := jsonlog.Decode(string(body), s.window())
+	result := jsonlog.Decode(string(body), window(project.Retention.Logs))
 	if err := s.spend(project.Number, bus.Logs, result.Accepted); err != nil {
 		return s.refuseJSON(c, project.Number, protocol, err)
 	}
@@ -55,7 +55,7 @@ func (s *Server) jsonLogs(c echo.Context) error {
 	} else if result.Timed {
 		id = requestID(project.Number, r.URL.Path, body)
 	}
-	if err := s.publishLogs(ctx, project.Number, id, result.Groups); err != nil {
+	if err := s.publishLogs(ctx, project, id, result.Groups); err != nil {
 		return s.refuseJSON(c, project.Number, protocol, err)
 	}
 	s.meter.accepted(ctx, bus.Logs, protocol, result.Accepted)

@@ -126,7 +126,7 @@ func call[Request, Response proto.Message](
 	if err := decodeProto(body, req); err != nil {
 		return resp, status.Errorf(codes.InvalidArgument, "the message is not an OTLP %s request: %s", signal, err)
 	}
-	resp, err = keep(ctx, exporter{project.Number, requestID(project.Number, method, body), otlpGRPC}, req)
+	resp, err = keep(ctx, exporter{project, requestID(project.Number, method, body), otlpGRPC}, req)
 	if errors.Is(err, errTooLarge) {
 		return resp, status.Error(codes.InvalidArgument, err.Error())
 	}

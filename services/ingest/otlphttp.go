@@ -20,6 +20,7 @@ import (
 	"github.com/midwatch/midwatch/services/ingest/otlp"
 	"github.com/midwatch/midwatch/services/ingest/record"
 	"github.com/midwatch/midwatch/storage/bus"
+	"github.com/midwatch/midwatch/storage/catalog"
 )
 
 const (
@@ -77,7 +78,7 @@ func export[Request, Response proto.Message](
 	} else if err != nil {
 		return wire.fail(c, http.StatusBadRequest, codes.InvalidArgument, fmt.Sprintf("the body is not an OTLP %s request as %s: %s", signal, wire.contentType, err))
 	}
-	resp, err := keep(ctx, exporter{project.Number, requestID(project.Number, r.URL.Path, body), otlpHTTP}, req)
+	resp, err := keep(ctx, exporter{project, requestID(project.Number, r.URL.Path, body), otlpHTTP}, req)
 	if err != nil {
 		return wire.refuse(s, c, project.Number, err)
 	}
@@ -149,19 +150,19 @@ func (w otlpCodec) refuse(s *Server, c echo.Context, project uint32, err error) 
 
 // exporter says who exports, and how a repetition of the same request is recognised.
 type exporter struct {
-	project   uint32
+	project   catalog.Project
 	requestID string
 	protocol  string
 }
 
 // exportLogs keeps the records of a request. Errors are for Server.retryable.
 func (s *Server) exportLogs(ctx context.Context, e exporter, req *collogspb.ExportLogsServiceRequest) (*collogspb.ExportLogsServiceResponse, error) {
-	groups, rejections := otlp.Logs(req, s.window())
+	groups, rejections := otlp.Logs(req, window(e.project.Retention.Logs))
 	n := 0
 	for _, g := range groups {
 		n += len(g.Records)
 	}
-	if err := s.spend(e.project, bus.Logs, n); err != nil {
+	if err := s.spend(e.project.Number, bus.Logs, n); err != nil {
 		return nil, err
 	}
 	if err := s.publishLogs(ctx, e.project, e.requestID, groups); err != nil {
@@ -178,14 +179,14 @@ func (s *Server) exportLogs(ctx context.Context, e exporter, req *collogspb.Expo
 
 // exportMetrics is exportLogs for metrics. What counts are samples: a histogram's point is many.
 func (s *Server) exportMetrics(ctx context.Context, e exporter, req *colmetricspb.ExportMetricsServiceRequest) (*colmetricspb.ExportMetricsServiceResponse, error) {
-	metrics, rejections := otlp.Metrics(req, s.window())
+	metrics, rejections := otlp.Metrics(req, window(e.project.Retention.Metrics))
 	n := 0
 	for _, m := range metrics {
 		for _, series := range m.Series {
 			n += len(series.Samples)
 		}
 	}
-	if err := s.spend(e.project, bus.Metrics, n); err != nil {
+	if err := s.spend(e.project.Number, bus.Metrics, n); err != nil {
 		return nil, err
 	}
 	if err := s.publishMetrics(ctx, e.project, e.requestID, metrics); err != nil {
@@ -222,5 +223,5 @@ func (s *Server) countRejections(ctx context.Context, signal bus.Signal, protoco
 	}
 }
 
-// window is the range of times that is taken now.
-func (s *Server) window() record.Window { return record.NewWindow(time.Now()) }
+// window is the range of times that is taken now of what is kept for some days.
+func window(keptDays int) record.Window { return record.NewWindow(time.Now(), keptDays) }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/midwatch/midwatch/proto/telemetrypb"
 	"github.com/midwatch/midwatch/storage/bus"
+	"github.com/midwatch/midwatch/storage/catalog"
 )
 
 // requestID names a request by what it says: 32 hex digits, equal for a client's repetition of
@@ -44,8 +45,8 @@ func uniqueID() string {
 // asks for. The same groups are always cut in the same places, so that with the same request id a
 // repetition stores only what is missing. On an error some messages may be stored. Errors wrap
 // errTooLarge where one record does not fit into a message; others are for Server.retryable.
-func (s *Server) publishLogs(ctx context.Context, project uint32, requestID string, groups []*telemetrypb.LogGroup) error {
-	p := s.packer(bus.Logs, project, requestID)
+func (s *Server) publishLogs(ctx context.Context, project catalog.Project, requestID string, groups []*telemetrypb.LogGroup) error {
+	p := s.packer(bus.Logs, project.Number, project.Retention.Logs, requestID)
 	for _, g := range groups {
 		p.openGroup(func(b []byte) []byte { return appendLogGroup(b, g) })
 		for _, r := range g.Records {
@@ -63,8 +64,8 @@ func (s *Server) publishLogs(ctx context.Context, project uint32, requestID stri
 const maxSeriesSamples = 10_000
 
 // publishMetrics is publishLogs for metrics.
-func (s *Server) publishMetrics(ctx context.Context, project uint32, requestID string, metrics []*telemetrypb.Metric) error {
-	p := s.packer(bus.Metrics, project, requestID)
+func (s *Server) publishMetrics(ctx context.Context, project catalog.Project, requestID string, metrics []*telemetrypb.Metric) error {
+	p := s.packer(bus.Metrics, project.Number, project.Retention.Metrics, requestID)
 	for _, m := range metrics {
 		p.openGroup(func(b []byte) []byte { return appendMetric(b, m) })
 		for _, series := range m.Series {
@@ -81,14 +82,20 @@ func (s *Server) publishMetrics(ctx context.Context, project uint32, requestID s
 
 // publishErrors stores the events of one request. The events have their project and times
 // already, and every string in them is valid UTF-8.
-func (s *Server) publishErrors(ctx context.Context, project uint32, requestID string, events []*telemetrypb.ErrorEvent) error {
-	return publishEach(ctx, s.packer(bus.Errors, project, requestID), events)
+func (s *Server) publishErrors(ctx context.Context, project catalog.Project, requestID string, events []*telemetrypb.ErrorEvent) error {
+	for _, e := range events {
+		e.RetentionDays = uint32(project.Retention.Errors)
+	}
+	return publishEach(ctx, s.packer(bus.Errors, project.Number, 0, requestID), events)
 }
 
 // publishCheckins stores the check-ins of one request. They have their project and times already,
 // and every string in them is valid UTF-8.
-func (s *Server) publishCheckins(ctx context.Context, project uint32, requestID string, checkins []*telemetrypb.Checkin) error {
-	return publishEach(ctx, s.packer(bus.Checkins, project, requestID), checkins)
+func (s *Server) publishCheckins(ctx context.Context, project catalog.Project, requestID string, checkins []*telemetrypb.Checkin) error {
+	for _, c := range checkins {
+		c.RetentionDays = uint32(project.Retention.Checkins)
+	}
+	return publishEach(ctx, s.packer(bus.Checkins, project.Number, 0, requestID), checkins)
 }
 
 func publishEach[M proto.Message](ctx context.Context, p *packer, messages []M) error {
@@ -111,6 +118,7 @@ type packer struct {
 	server  *Server
 	signal  bus.Signal
 	project uint32
+	days    int // for how long what a batch holds is kept
 	id      string
 	sent    int // messages so far
 
@@ -122,8 +130,8 @@ type packer struct {
 	item  []byte
 }
 
-func (s *Server) packer(signal bus.Signal, project uint32, requestID string) *packer {
-	p := &packer{server: s, signal: signal, project: project, id: requestID}
+func (s *Server) packer(signal bus.Signal, project uint32, days int, requestID string) *packer {
+	p := &packer{server: s, signal: signal, project: project, days: days, id: requestID}
 	p.begin(time.Now())
 	return p
 }
@@ -138,6 +146,7 @@ func (p *packer) begin(now time.Time) {
 	if p.grouped() {
 		p.batch = appendUint(p.batch, fieldBatchProject, uint64(p.project))
 		p.batch = appendFixed(p.batch, fieldBatchReceived, uint64(now.UnixNano()))
+		p.batch = appendUint(p.batch, fieldBatchRetention, uint64(p.days))
 	}
 }
 

@@ -45,7 +45,7 @@ func (s *Server) remoteWrite(c echo.Context) error {
 	if err != nil {
 		return s.refuseRemoteWrite(c, project.Number, err)
 	}
-	req, err := remotewrite.Decode(version, body, s.window())
+	req, err := remotewrite.Decode(version, body, window(project.Retention.Metrics))
 	if err != nil {
 		message := messageV1
 		if version == remotewrite.V2 {
@@ -56,7 +56,7 @@ func (s *Server) remoteWrite(c echo.Context) error {
 	if err := s.spend(project.Number, bus.Metrics, req.Samples); err != nil {
 		return s.refuseRemoteWrite(c, project.Number, err)
 	}
-	if err := s.publishMetrics(ctx, project.Number, requestID(project.Number, r.URL.Path, body), req.Metrics); err != nil {
+	if err := s.publishMetrics(ctx, project, requestID(project.Number, r.URL.Path, body), req.Metrics); err != nil {
 		return s.refuseRemoteWrite(c, project.Number, err)
 	}
 	s.meter.accepted(ctx, bus.Metrics, remoteWriteProtocol, req.Samples)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/midwatch/midwatch/proto/telemetrypb"
+	"github.com/midwatch/midwatch/services/ingest/record"
 	"github.com/midwatch/midwatch/services/ingest/sentry"
 	"github.com/midwatch/midwatch/storage/bus"
 	"github.com/midwatch/midwatch/storage/catalog"
@@ -225,7 +227,11 @@ func (h *sentryHandlers) take(c echo.Context, project catalog.Project, env sentr
 		bad      = sentryError{status: http.StatusBadRequest, detail: "a part of the envelope could not be read, the rest is kept"}
 	)
 	blame := func(i int, kind string, signal bus.Signal, n int, err error) {
-		h.meter.rejected(ctx, signal, sentryEnvelope, "malformed", n)
+		reason := "malformed"
+		if late, ok := errors.AsType[*record.TimeError](err); ok {
+			reason = late.Reason()
+		}
+		h.meter.rejected(ctx, signal, sentryEnvelope, reason, n)
 		if errors.Is(err, sentry.ErrTooLarge) {
 			bad.status = http.StatusRequestEntityTooLarge
 		}
@@ -240,7 +246,7 @@ func (h *sentryHandlers) take(c echo.Context, project catalog.Project, env sentr
 				meta.EventID = [16]byte{} // the header's id is that of one event
 				meta.FallbackID = sentry.FallbackID(requestID(project.Number, strconv.Itoa(i), item.Payload))
 			}
-			event, err := h.normaliser.Event(item.Payload, meta)
+			event, err := h.event(item.Payload, project, meta)
 			switch {
 			case errors.Is(err, sentry.ErrNotKept):
 			case err != nil:
@@ -265,20 +271,24 @@ func (h *sentryHandlers) take(c echo.Context, project catalog.Project, env sentr
 			if err != nil {
 				blame(i, item.Type, bus.Logs, max(rejected, 1), err)
 			}
+			n, err := dropLate(logs, record.NewWindow(meta.ReceivedAt, project.Retention.Logs))
+			if err != nil {
+				blame(i, item.Type, bus.Logs, n, err)
+			}
 			for _, g := range logs {
 				groups = append(groups, g)
 				records += len(g.Records)
 			}
 		}
 	}
-	if err := h.storeEvents(ctx, project.Number, sentryEnvelope, request, events); err != nil {
+	if err := h.storeEvents(ctx, project, sentryEnvelope, request, events); err != nil {
 		return err
 	}
 	if len(checkins) > 0 {
 		if err := h.spend(project.Number, bus.Checkins, len(checkins)); err != nil {
 			return &signalError{bus.Checkins, err}
 		}
-		if err := h.publishCheckins(ctx, project.Number, request, checkins); err != nil {
+		if err := h.publishCheckins(ctx, project, request, checkins); err != nil {
 			return &signalError{bus.Checkins, err}
 		}
 		h.meter.accepted(ctx, bus.Checkins, sentryEnvelope, len(checkins))
@@ -287,7 +297,7 @@ func (h *sentryHandlers) take(c echo.Context, project catalog.Project, env sentr
 		if err := h.spend(project.Number, bus.Logs, records); err != nil {
 			return &signalError{bus.Logs, err}
 		}
-		if err := h.publishLogs(ctx, project.Number, request, groups); err != nil {
+		if err := h.publishLogs(ctx, project, request, groups); err != nil {
 			return &signalError{bus.Logs, err}
 		}
 		h.meter.accepted(ctx, bus.Logs, sentryEnvelope, records)
@@ -301,17 +311,45 @@ func (h *sentryHandlers) take(c echo.Context, project catalog.Project, env sentr
 	return answerID(c, events)
 }
 
+// event is Event of the normaliser for a project. One that is older than the project keeps errors is
+// a *record.TimeError.
+func (h *sentryHandlers) event(payload []byte, project catalog.Project, meta sentry.Meta) (*telemetrypb.ErrorEvent, error) {
+	event, err := h.normaliser.Event(payload, meta)
+	if err != nil {
+		return nil, err
+	}
+	if err := record.NewWindow(meta.ReceivedAt, project.Retention.Errors).Check(event.Time); err != nil {
+		return nil, err
+	}
+	return event, nil
+}
+
+// dropLate takes the records out of groups whose time is not in a window, and returns how many they
+// are and what is wrong with the last of them.
+func dropLate(groups []*telemetrypb.LogGroup, w record.Window) (n int, reason error) {
+	for _, g := range groups {
+		g.Records = slices.DeleteFunc(g.Records, func(r *telemetrypb.LogRecord) bool {
+			err := w.Check(r.Time)
+			if err != nil {
+				n, reason = n+1, err
+			}
+			return err != nil
+		})
+	}
+	return n, reason
+}
+
 // storeEvents stores events. A single one is known again by its own id, which SDKs keep when they
 // send it once more in other words.
-func (h *sentryHandlers) storeEvents(ctx context.Context, project uint32, protocol, request string, events []*telemetrypb.ErrorEvent) error {
+func (h *sentryHandlers) storeEvents(ctx context.Context, project catalog.Project, protocol, request string, events []*telemetrypb.ErrorEvent) error {
 	if len(events) == 0 {
 		return nil
 	}
-	if err := h.spend(project, bus.Errors, len(events)); err != nil {
+	if err := h.spend(project.Number, bus.Errors, len(events)); err != nil {
 		return err
 	}
 	if len(events) == 1 {
-		request = fmt.Sprintf("event-%d-%x", project, events[0].EventId)
+		request = fmt.Sprintf("event-%d-%x", project.Number, events[0].EventId)
 	}
 	if err := h.publishErrors(ctx, project, request, events); err != nil {
 		return err
@@ -352,18 +390,22 @@ func (h *sentryHandlers) store(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	event, err := h.normaliser.Event(raw, sentry.Meta{
+	event, err := h.event(raw, project, sentry.Meta{
 		Project: project.Number, ReceivedAt: time.Now(), PeerIP: c.RealIP(), FallbackID: sentry.FallbackID(request),
 	})
 	var events []*telemetrypb.ErrorEvent
+	late, isLate := errors.AsType[*record.TimeError](err)
 	switch {
+	case isLate:
+		h.meter.rejected(ctx, bus.Errors, sentryStore, late.Reason(), 1)
+		return &sentryError{status: http.StatusBadRequest, detail: late.Error()}
 	case errors.Is(err, sentry.ErrNotKept):
 	case err != nil:
 		return err
 	default:
 		events = append(events, event)
 	}
-	if err := h.storeEvents(ctx, project.Number, sentryStore, request, events); err != nil {
+	if err := h.storeEvents(ctx, project, sentryStore, request, events); err != nil {
 		return err
 	}
 	if image {
@@ -396,7 +438,7 @@ func (h *sentryHandlers) security(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := h.storeEvents(ctx, project.Number, sentrySecurity, request, events); err != nil {
+	if err := h.storeEvents(ctx, project, sentrySecurity, request, events); err != nil {
 		return err
 	}
 	return answerID(c, events)

@@ -13,12 +13,13 @@ import (
 // The numbers of fields in telemetry.proto that packer writes itself. Encoding records by hand
 // takes a quarter of the time of the generic encoder, which measures everything before it writes.
 const (
-	fieldFrameItems    protowire.Number = 1 // of every frame: its batches, events or check-ins
-	fieldBatchProject  protowire.Number = 1
-	fieldBatchReceived protowire.Number = 2
-	fieldBatchGroups   protowire.Number = 3 // of LogBatch: groups, of MetricBatch: metrics
-	fieldGroupRecords  protowire.Number = 4
-	fieldMetricSeries  protowire.Number = 6
+	fieldFrameItems     protowire.Number = 1 // of every frame: its batches, events or check-ins
+	fieldBatchProject   protowire.Number = 1
+	fieldBatchReceived  protowire.Number = 2
+	fieldBatchGroups    protowire.Number = 3 // of LogBatch: groups, of MetricBatch: metrics
+	fieldBatchRetention protowire.Number = 4
+	fieldGroupRecords   protowire.Number = 4
+	fieldMetricSeries   protowire.Number = 6
 )
 
 // appendLogGroup writes a group without its records.

@@ -83,6 +83,9 @@ type Config struct {
 	DuplicateWindow time.Duration
 	// Replicas of each stream; 1 for a single server.
 	Replicas int
+	// MinFree is how many bytes of the embedded server's disk, which has so many in all, have to be
+	// free, else publishing is ErrFull. Nil, and less than a small reserve, are that reserve.
+	MinFree func(total uint64) uint64
 }
 
 // Bus is a connection to the streams. It is safe for concurrent use.
@@ -306,7 +309,7 @@ func (b *Bus) fit(ctx context.Context, configs []jetstream.StreamConfig) (there 
 	if b.server == nil {
 		return there, nil
 	}
-	free, reserve, err := disk(b.cfg.Dir)
+	free, reserve, err := b.disk()
 	if err != nil {
 		return nil, err
 	}

@@ -8,21 +8,26 @@ import (
 const (
 	// minStreamBytes is the limit of a stream of the embedded server however small the disk is.
 	minStreamBytes = 16 << 20
-	// maxReserve is what the embedded server leaves free at most; of a small disk it is a
+	// minReserve is what the embedded server leaves free at least; of a small disk it is a
 	// twentieth. A store that has met the end of the disk writes nothing more until it is opened
 	// again, and the other parts need room to tidy up.
-	maxReserve = 512 << 20
+	minReserve = 512 << 20
 )
 
-// disk returns what may still be written below dir and how much of that is to be left alone, in
-// bytes.
-func disk(dir string) (free, reserve int64, err error) {
+// disk returns how much of the embedded server's disk is free and how much of that is to be left
+// alone, in bytes.
+func (b *Bus) disk() (free, reserve int64, err error) {
 	var fs syscall.Statfs_t
-	if err := syscall.Statfs(dir, &fs); err != nil {
-		return 0, 0, fmt.Errorf("measure the disk of %s: %w", dir, err)
+	if err := syscall.Statfs(b.cfg.Dir, &fs); err != nil {
+		return 0, 0, fmt.Errorf("measure the disk of %s: %w", b.cfg.Dir, err)
 	}
 	block := int64(fs.Bsize) //nolint:unconvert // its type differs between systems
-	return int64(fs.Bavail) * block, min(maxReserve, int64(fs.Blocks)*block/20), nil
+	total := int64(fs.Blocks) * block
+	reserve = min(minReserve, total/20)
+	if b.cfg.MinFree != nil {
+		reserve = max(reserve, int64(b.cfg.MinFree(uint64(total))))
+	}
+	return int64(fs.Bavail) * block, reserve, nil
 }
 
 // room reports ErrFull when size more bytes would take the disk of the embedded server below its
@@ -31,7 +36,7 @@ func (b *Bus) room(size int) error {
 	if b.server == nil {
 		return nil
 	}
-	free, reserve, err := disk(b.cfg.Dir)
+	free, reserve, err := b.disk()
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"regexp"
 	"time"
+
+	"github.com/midwatch/midwatch/storage/retention"
 )
 
 // MaxProjects is how many projects an organisation may have.
@@ -30,16 +32,19 @@ type Project struct {
 	// IngestKey lets its holder send, not read. It is the DSN's public key and the ping key, too.
 	IngestKey string
 	CreatedAt time.Time
+	// Retention is for how long what it sends is kept.
+	Retention retention.Days
 }
 
 var ingestKeyPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{8,128}$`)
 
-const projectColumns = `number, organisation_id, slug, name, ingest_key, created_at`
+const projectColumns = `number, organisation_id, slug, name, ingest_key, created_at, metrics_days, logs_days, errors_days, checkins_days`
 
 func scanProject(row scanner) (Project, error) {
 	var p Project
 	var number, createdAt int64
-	err := row.Scan(&number, &p.OrganisationID, &p.Slug, &p.Name, &p.IngestKey, &createdAt)
+	err := row.Scan(&number, &p.OrganisationID, &p.Slug, &p.Name, &p.IngestKey, &createdAt,
+		&p.Retention.Metrics, &p.Retention.Logs, &p.Retention.Errors, &p.Retention.Checkins)
 	p.Number, p.CreatedAt = uint32(number), toTime(createdAt)
 	return p, err
 }
@@ -113,9 +118,10 @@ func (tx *Tx) createProject(ctx context.Context, organisationID, slug, name, key
 	if number > 1<<32-1 {
 		return Project{}, errors.New("next project number: there are none left")
 	}
-	p := Project{Number: uint32(number), OrganisationID: organisationID, Slug: slug, Name: name, IngestKey: key, CreatedAt: toTime(fromTime(tx.now))}
-	_, err = tx.exec(ctx, `INSERT INTO projects (`+projectColumns+`) VALUES ($1, $2, $3, $4, $5, $6)`,
-		number, p.OrganisationID, p.Slug, p.Name, p.IngestKey, fromTime(p.CreatedAt))
+	p := Project{Number: uint32(number), OrganisationID: organisationID, Slug: slug, Name: name, IngestKey: key, CreatedAt: toTime(fromTime(tx.now)), Retention: retention.Default}
+	_, err = tx.exec(ctx, `INSERT INTO projects (`+projectColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+		number, p.OrganisationID, p.Slug, p.Name, p.IngestKey, fromTime(p.CreatedAt),
+		p.Retention.Metrics, p.Retention.Logs, p.Retention.Errors, p.Retention.Checkins)
 	return p, err
 }
 

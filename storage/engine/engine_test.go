@@ -54,6 +54,22 @@ func TestEngineKeepsDataOverRestarts(t *testing.T) {
 	}
 }
 
+// TestEngineKeepsNoLogOfItsOwn: a log of queries or parts would grow on the disk for ever.
+func TestEngineKeepsNoLogOfItsOwn(t *testing.T) {
+	t.Parallel()
+	e, _ := start(t, config(t))
+	for _, statement := range []string{
+		"CREATE TABLE midwatch.t (n UInt64) ENGINE = MergeTree ORDER BY n",
+		"INSERT INTO midwatch.t VALUES (1)", "OPTIMIZE TABLE midwatch.t FINAL", "SYSTEM FLUSH LOGS", // makes those that are on
+	} {
+		mustAsk(t, e, statement)
+	}
+	const growing = "SELECT groupArray(name) FROM system.tables WHERE database = 'system' AND engine LIKE '%MergeTree' AND create_table_query NOT ILIKE '% TTL %'"
+	if got := mustAsk(t, e, growing); got != "[]" {
+		t.Errorf("these tables grow for ever: %s", got)
+	}
+}
+
 func TestEngineHidesItsPassword(t *testing.T) {
 	t.Parallel()
 	cfg := config(t)

@@ -7,12 +7,14 @@ import (
 	"github.com/ClickHouse/ch-go/proto"
 
 	"github.com/midwatch/midwatch/proto/telemetrypb"
+	"github.com/midwatch/midwatch/storage/retention"
 )
 
 // CheckinBlock gathers check-ins for one insert. It is not safe for concurrent use.
 type CheckinBlock struct {
 	project     proto.ColUInt32
 	day         uint16Column
+	retention   uint16Column
 	slug        dictColumn
 	at          int64Column
 	received    int64Column
@@ -30,11 +32,12 @@ type CheckinBlock struct {
 // NewCheckinBlock returns an empty block.
 func NewCheckinBlock() *CheckinBlock {
 	return &CheckinBlock{
-		day:      uint16Column{typ: "Date"},
-		at:       int64Column{typ: "DateTime64(9, 'UTC')"},
-		received: int64Column{typ: "DateTime64(3, 'UTC')"},
-		checkin:  newBytesColumn(16, "FixedString(16)"),
-		run:      newBytesColumn(16, "FixedString(16)"),
+		day:       uint16Column{typ: "Date"},
+		retention: uint16Column{typ: "UInt16"},
+		at:        int64Column{typ: "DateTime64(9, 'UTC')"},
+		received:  int64Column{typ: "DateTime64(3, 'UTC')"},
+		checkin:   newBytesColumn(16, "FixedString(16)"),
+		run:       newBytesColumn(16, "FixedString(16)"),
 	}
 }
 
@@ -42,6 +45,7 @@ func (b *CheckinBlock) input() proto.Input {
 	return proto.Input{
 		{Name: "project_id", Data: &b.project},
 		{Name: "day", Data: &b.day},
+		{Name: "retention_days", Data: &b.retention},
 		{Name: "slug", Data: &b.slug},
 		{Name: "ts", Data: &b.at},
 		{Name: "received_ts", Data: &b.received},
@@ -64,13 +68,15 @@ const noExitCode = -1
 func (b *CheckinBlock) Add(_ uint64, f *telemetrypb.CheckinFrame) {
 	for _, c := range f.GetCheckins() {
 		at := storedTime(c.GetTime(), c.GetReceivedAt())
+		keep := retention.Class(c.GetRetentionDays(), retention.Default.Checkins)
 		exitCode := int64(noExitCode)
 		if c.GetHasExitCode() {
 			exitCode = int64(c.GetExitCode())
 		}
 
 		b.project = append(b.project, c.GetProjectId())
-		b.day.ColUInt16 = append(b.day.ColUInt16, storageDay(at, c.GetReceivedAt(), eventDays))
+		b.day.ColUInt16 = append(b.day.ColUInt16, storageDay(at, c.GetReceivedAt(), keep))
+		b.retention.ColUInt16 = append(b.retention.ColUInt16, uint16(keep))
 		b.slug.append(c.GetSlug())
 		b.at.ColInt64 = append(b.at.ColInt64, at)
 		b.received.ColInt64 = append(b.received.ColInt64, storedTime(c.GetReceivedAt(), uint64(at))/1e6)
@@ -99,6 +105,7 @@ func (b *CheckinBlock) Bytes() int {
 func (b *CheckinBlock) Reset() {
 	b.project.Reset()
 	b.day.Reset()
+	b.retention.Reset()
 	b.slug.Reset()
 	b.at.Reset()
 	b.received.Reset()

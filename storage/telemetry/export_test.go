@@ -1,6 +1,8 @@
 package telemetry
 
 import (
+	"io/fs"
+	"path/filepath"
 	"testing"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -66,4 +68,30 @@ func SampleValues(t testing.TB, s *Store, sc Scope, fp uint64) []float64 {
 		t.Error(err)
 	}
 	return values
+}
+
+// BytesOnDisk is the size of the files of a table's parts, of those too that no read sees any more.
+func BytesOnDisk(t testing.TB, s *Store, table string) (bytes int64) {
+	t.Helper()
+	var paths []string
+	const sql = "SELECT data_paths FROM system.tables WHERE database = currentDatabase() AND name = {name:String}"
+	if err := s.rows.QueryRow(t.Context(), sql, clickhouse.Named("name", table)).Scan(&paths); err != nil {
+		t.Error(err)
+	}
+	for _, path := range paths {
+		err := filepath.WalkDir(path, func(_ string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			info, err := d.Info()
+			if err == nil {
+				bytes += info.Size()
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	return bytes
 }

@@ -96,9 +96,9 @@ func TestStorageDay(t *testing.T) {
 		{-24 * time.Hour, today - 1},
 		{24 * time.Hour, today + 1},
 		{48 * time.Hour, today + 1},
-		{-31 * 24 * time.Hour, today - 31},
-		{-32 * 24 * time.Hour, today - 31},
-		{-19_000 * 24 * time.Hour, today - 31},
+		{-31 * 24 * time.Hour, today - 30},
+		{-32 * 24 * time.Hour, today - 30},
+		{-19_000 * 24 * time.Hour, today - 30},
 	} {
 		if got := storageDay(int64(today*day+c.at), received, 30); got != c.want {
 			t.Errorf("storageDay(%s) = %d, want %d", c.at, got, c.want)

@@ -9,6 +9,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/midwatch/midwatch/proto/telemetrypb"
+	"github.com/midwatch/midwatch/storage/retention"
 )
 
 // maxPayloadBytes bounds what a payload may grow to when it is unpacked. A larger one is stored
@@ -22,6 +23,7 @@ var zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
 type ErrorBlock struct {
 	project     proto.ColUInt32
 	day         uint16Column
+	retention   uint16Column
 	issue       proto.ColUInt64
 	event       bytesColumn
 	at          int64Column
@@ -49,12 +51,13 @@ type ErrorBlock struct {
 // NewErrorBlock returns an empty block.
 func NewErrorBlock() *ErrorBlock {
 	return &ErrorBlock{
-		day:      uint16Column{typ: "Date"},
-		event:    newBytesColumn(16, "FixedString(16)"),
-		at:       int64Column{typ: "DateTime64(9, 'UTC')"},
-		received: int64Column{typ: "DateTime64(3, 'UTC')"},
-		grouping: uint16Column{typ: "UInt16"},
-		trace:    newBytesColumn(16, "FixedString(16)"),
+		day:       uint16Column{typ: "Date"},
+		retention: uint16Column{typ: "UInt16"},
+		event:     newBytesColumn(16, "FixedString(16)"),
+		at:        int64Column{typ: "DateTime64(9, 'UTC')"},
+		received:  int64Column{typ: "DateTime64(3, 'UTC')"},
+		grouping:  uint16Column{typ: "UInt16"},
+		trace:     newBytesColumn(16, "FixedString(16)"),
 	}
 }
 
@@ -62,6 +65,7 @@ func (b *ErrorBlock) input() proto.Input {
 	return proto.Input{
 		{Name: "project_id", Data: &b.project},
 		{Name: "day", Data: &b.day},
+		{Name: "retention_days", Data: &b.retention},
 		{Name: "issue_id", Data: &b.issue},
 		{Name: "event_id", Data: &b.event},
 		{Name: "ts", Data: &b.at},
@@ -89,9 +93,11 @@ func (b *ErrorBlock) input() proto.Input {
 func (b *ErrorBlock) Add(_ uint64, f *telemetrypb.ErrorFrame) {
 	for _, e := range f.GetEvents() {
 		at := storedTime(e.GetTime(), e.GetReceivedAt())
+		keep := retention.Class(e.GetRetentionDays(), retention.Default.Errors)
 
 		b.project = append(b.project, e.GetProjectId())
-		b.day.ColUInt16 = append(b.day.ColUInt16, storageDay(at, e.GetReceivedAt(), eventDays))
+		b.day.ColUInt16 = append(b.day.ColUInt16, storageDay(at, e.GetReceivedAt(), keep))
+		b.retention.ColUInt16 = append(b.retention.ColUInt16, uint16(keep))
 		b.issue = append(b.issue, e.GetIssueId())
 		b.event.append(e.GetEventId())
 		b.at.ColInt64 = append(b.at.ColInt64, at)
@@ -176,6 +182,7 @@ func (b *ErrorBlock) Bytes() int {
 func (b *ErrorBlock) Reset() {
 	b.project.Reset()
 	b.day.Reset()
+	b.retention.Reset()
 	b.issue.Reset()
 	b.event.Reset()
 	b.at.Reset()

@@ -8,12 +8,14 @@ import (
 	"github.com/ClickHouse/ch-go/proto"
 
 	"github.com/midwatch/midwatch/proto/telemetrypb"
+	"github.com/midwatch/midwatch/storage/retention"
 )
 
 // LogBlock gathers log records for one insert. It is not safe for concurrent use.
 type LogBlock struct {
 	project   proto.ColUInt32
 	day       uint16Column
+	retention uint16Column
 	at        int64Column
 	id        proto.ColUInt64
 	observed  int64Column
@@ -42,11 +44,12 @@ type rowRank struct {
 // NewLogBlock returns an empty block.
 func NewLogBlock() *LogBlock {
 	return &LogBlock{
-		day:      uint16Column{typ: "Date"},
-		at:       int64Column{typ: "DateTime64(9, 'UTC')"},
-		observed: int64Column{typ: "DateTime64(3, 'UTC')"},
-		trace:    newBytesColumn(16, "FixedString(16)"),
-		span:     newBytesColumn(8, "FixedString(8)"),
+		day:       uint16Column{typ: "Date"},
+		retention: uint16Column{typ: "UInt16"},
+		at:        int64Column{typ: "DateTime64(9, 'UTC')"},
+		observed:  int64Column{typ: "DateTime64(3, 'UTC')"},
+		trace:     newBytesColumn(16, "FixedString(16)"),
+		span:      newBytesColumn(8, "FixedString(8)"),
 	}
 }
 
@@ -55,6 +58,7 @@ func (b *LogBlock) input() proto.Input {
 	return proto.Input{
 		{Name: "project_id", Data: &b.project},
 		{Name: "day", Data: &b.day},
+		{Name: "retention_days", Data: &b.retention},
 		{Name: "ts", Data: &b.at},
 		{Name: "id", Data: &b.id},
 		{Name: "observed_ts", Data: &b.observed},
@@ -78,6 +82,7 @@ func (b *LogBlock) Add(seq uint64, f *telemetrypb.LogFrame) {
 	}
 	for _, batch := range f.GetBatches() {
 		received := batch.GetReceivedAt()
+		keep := retention.Class(batch.GetRetentionDays(), retention.Default.Logs)
 		for _, g := range batch.GetGroups() {
 			resource := b.packed(g.GetResource())
 			for _, r := range g.GetRecords() {
@@ -89,7 +94,8 @@ func (b *LogBlock) Add(seq uint64, f *telemetrypb.LogFrame) {
 				}
 
 				b.project = append(b.project, batch.GetProjectId())
-				b.day.ColUInt16 = append(b.day.ColUInt16, storageDay(at, received, logDays))
+				b.day.ColUInt16 = append(b.day.ColUInt16, storageDay(at, received, keep))
+				b.retention.ColUInt16 = append(b.retention.ColUInt16, uint16(keep))
 				b.at.ColInt64 = append(b.at.ColInt64, at)
 				b.observed.ColInt64 = append(b.observed.ColInt64, observed/1e6)
 				b.service.append(g.GetService())
@@ -173,7 +179,7 @@ func (b *LogBlock) Rows() int { return len(b.project) }
 
 // Bytes is about how much memory the rows take and how much will be sent, before compression.
 func (b *LogBlock) Bytes() int {
-	const fixed = 4 + 2 + 8 + 8 + 8 + 1 + 4*4 + 16 + 8
+	const fixed = 4 + 2 + 2 + 8 + 8 + 8 + 1 + 4*4 + 16 + 8
 	return len(b.project)*fixed + len(b.body.buf) + b.attribute.bytes() + len(b.resource.values.buf)
 }
 
@@ -181,6 +187,7 @@ func (b *LogBlock) Bytes() int {
 func (b *LogBlock) Reset() {
 	b.project.Reset()
 	b.day.Reset()
+	b.retention.Reset()
 	b.at.Reset()
 	b.id.Reset()
 	b.observed.Reset()

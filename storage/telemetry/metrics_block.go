@@ -10,16 +10,18 @@ import (
 	"github.com/ClickHouse/ch-go/proto"
 
 	"github.com/midwatch/midwatch/proto/telemetrypb"
+	"github.com/midwatch/midwatch/storage/retention"
 )
 
 // MetricBlock gathers samples for one insert, and the series that they belong to. It is not safe
 // for concurrent use.
 type MetricBlock struct {
-	project proto.ColUInt32
-	day     uint16Column
-	metric  dictColumn
-	fp      proto.ColUInt64
-	at      int64Column
+	project   proto.ColUInt32
+	day       uint16Column
+	retention uint16Column
+	metric    dictColumn
+	fp        proto.ColUInt64
+	at        int64Column
 	// The value is mantissa / 10^scale; see decimals.
 	mantissa proto.ColInt64
 	scale    proto.ColUInt8
@@ -31,11 +33,12 @@ type MetricBlock struct {
 	labels  []byte // of the series: each string with its length before it
 }
 
-// seriesKey names a series on one day.
+// seriesKey names a series on one day, of those samples that are kept equally long.
 type seriesKey struct {
-	fp      uint64
-	project uint32
-	day     uint16
+	fp        uint64
+	project   uint32
+	day       uint16
+	retention uint16
 }
 
 type blockSeries struct {
@@ -55,9 +58,10 @@ type metricMeta struct {
 // NewMetricBlock returns an empty block.
 func NewMetricBlock() *MetricBlock {
 	return &MetricBlock{
-		day:   uint16Column{typ: "Date"},
-		at:    int64Column{typ: "DateTime64(3, 'UTC')"},
-		index: make(map[seriesKey]int32),
+		day:       uint16Column{typ: "Date"},
+		retention: uint16Column{typ: "UInt16"},
+		at:        int64Column{typ: "DateTime64(3, 'UTC')"},
+		index:     make(map[seriesKey]int32),
 	}
 }
 
@@ -65,6 +69,7 @@ func (b *MetricBlock) input() proto.Input {
 	return proto.Input{
 		{Name: "project_id", Data: &b.project},
 		{Name: "day", Data: &b.day},
+		{Name: "retention_days", Data: &b.retention},
 		{Name: "metric", Data: &b.metric},
 		{Name: "fp", Data: &b.fp},
 		{Name: "ts", Data: &b.at},
@@ -80,17 +85,18 @@ const maxTimeMS = math.MaxUint32 * int64(1000)
 func (b *MetricBlock) Add(_ uint64, f *telemetrypb.MetricFrame) {
 	for _, batch := range f.GetBatches() {
 		project, received := batch.GetProjectId(), batch.GetReceivedAt()
+		keep := retention.Class(batch.GetRetentionDays(), retention.Default.Metrics)
 		for _, m := range batch.GetMetrics() {
 			meta := int32(len(b.metrics))
 			b.metrics = append(b.metrics, metricMeta{
 				name: m.GetName(), sourceName: m.GetSourceName(), unit: m.GetUnit(), description: m.GetDescription(), kind: m.GetKind(),
 			})
 			for _, s := range m.GetSeries() {
-				key := seriesKey{fp: s.GetFingerprint(), project: project}
+				key := seriesKey{fp: s.GetFingerprint(), project: project, retention: uint16(keep)}
 				current := int32(-1)
 				for _, sample := range s.GetSamples() {
 					at := min(max(sample.GetTimeMs(), 0), maxTimeMS)
-					d := storageDay(at*1e6, received, sampleDays)
+					d := storageDay(at*1e6, received, keep)
 					if current < 0 || d != key.day {
 						key.day = d
 						current = b.seriesAt(key, meta, s, at)
@@ -100,6 +106,7 @@ func (b *MetricBlock) Add(_ uint64, f *telemetrypb.MetricFrame) {
 
 					b.project = append(b.project, project)
 					b.day.ColUInt16 = append(b.day.ColUInt16, d)
+					b.retention.ColUInt16 = append(b.retention.ColUInt16, uint16(keep))
 					b.metric.append(m.GetName())
 					b.fp = append(b.fp, key.fp)
 					b.at.ColInt64 = append(b.at.ColInt64, at)
@@ -145,7 +152,7 @@ func (b *MetricBlock) Rows() int { return len(b.project) }
 
 // Bytes is about how much memory the rows take and how much will be sent, before compression.
 func (b *MetricBlock) Bytes() int {
-	const sample, series = 4 + 2 + 2 + 8 + 8 + 8 + 1, 96
+	const sample, series = 4 + 2 + 2 + 2 + 8 + 8 + 8 + 1, 96
 	return len(b.project)*sample + len(b.series)*series + len(b.labels)
 }
 
@@ -153,6 +160,7 @@ func (b *MetricBlock) Bytes() int {
 func (b *MetricBlock) Reset() {
 	b.project.Reset()
 	b.day.Reset()
+	b.retention.Reset()
 	b.metric.Reset()
 	b.fp.Reset()
 	b.at.Reset()
@@ -175,6 +183,7 @@ func (b *MetricBlock) Reset() {
 type seriesColumns struct {
 	project     proto.ColUInt32
 	day         uint16Column
+	retention   uint16Column
 	metric      dictColumn
 	fp          proto.ColUInt64
 	labels      textMapColumn
@@ -187,9 +196,10 @@ type seriesColumns struct {
 
 func newSeriesColumns() *seriesColumns {
 	return &seriesColumns{
-		day:   uint16Column{typ: "Date"},
-		first: int64Column{typ: "DateTime64(3, 'UTC')"},
-		last:  int64Column{typ: "DateTime64(3, 'UTC')"},
+		day:       uint16Column{typ: "Date"},
+		retention: uint16Column{typ: "UInt16"},
+		first:     int64Column{typ: "DateTime64(3, 'UTC')"},
+		last:      int64Column{typ: "DateTime64(3, 'UTC')"},
 	}
 }
 
@@ -197,6 +207,7 @@ func (c *seriesColumns) input() proto.Input {
 	return proto.Input{
 		{Name: "project_id", Data: &c.project},
 		{Name: "day", Data: &c.day},
+		{Name: "retention_days", Data: &c.retention},
 		{Name: "metric", Data: &c.metric},
 		{Name: "fp", Data: &c.fp},
 		{Name: "labels", Data: &c.labels},
@@ -213,6 +224,7 @@ func (c *seriesColumns) append(b *MetricBlock, s *blockSeries) {
 	m := &b.metrics[s.metric]
 	c.project = append(c.project, s.key.project)
 	c.day.ColUInt16 = append(c.day.ColUInt16, s.key.day)
+	c.retention.ColUInt16 = append(c.retention.ColUInt16, s.key.retention)
 	c.metric.append(m.name)
 	c.fp = append(c.fp, s.key.fp)
 	rest := b.labels[s.labels:]
@@ -321,4 +333,11 @@ func (m *seriesMemory) note(key seriesKey, first, last int64) {
 		m.old, m.young = m.young, make(map[seriesKey]seenRange, m.limit)
 	}
 	m.young[key] = seenRange{first, last}
+}
+
+// forget has every series noted again: the rows of some may be gone.
+func (m *seriesMemory) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.young, m.old = make(map[seriesKey]seenRange), nil
 }

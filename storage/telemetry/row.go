@@ -2,14 +2,6 @@ package telemetry
 
 import "time"
 
-// How long rows are kept, in days after the day they are stored under. The tables' expiry rules
-// in migrations/ say the same.
-const (
-	logDays    = 30
-	sampleDays = 30
-	eventDays  = 90 // errors and check-ins
-)
-
 // maxSeverity is the highest severity number that OpenTelemetry knows.
 const maxSeverity = 24
 
@@ -32,14 +24,15 @@ func storedTime(times ...uint64) int64 {
 	return 0
 }
 
-// storageDay is the day under which a row is stored, in days since 1970: its own, or the nearest
-// of those that are in use when it is received. It bounds the parts that one insert can make, and
-// how long a row from the future is kept, whatever the clocks of the senders say.
-func storageDay(at int64, received uint64, keep int64) uint16 {
+// storageDay is the day under which a row that is kept for some days is stored, in days since 1970:
+// its own, or the nearest of those that are in use when it is received. It bounds the parts that
+// one insert can make, and how long a row from the future is kept, whatever the clocks of the
+// senders say. No row has expired when it is received.
+func storageDay(at int64, received uint64, keep int) uint16 {
 	d := at / int64(day)
 	if received != 0 {
 		today := int64(min(received, uint64(maxTime.UnixNano()))) / int64(day)
-		d = max(min(d, today+1), today-keep-1)
+		d = max(min(d, today+1), today-int64(keep))
 	}
 	return uint16(max(d, 0))
 }

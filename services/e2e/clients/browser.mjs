@@ -136,6 +136,23 @@ await page.keyboard.press("o");
 await page.getByText("CardDeclined").first().waitFor();
 await look("overview");
 
+// What was removed early stands above it, and leads to the settings, where a shorter retention has
+// to be confirmed.
+await page.getByRole("status", { name: "Notices" }).getByText("were removed early because the disk was nearly full").first().waitFor();
+await page.getByRole("link", { name: "keep less" }).click();
+await page.getByRole("heading", { name: "Logs and metrics are kept for 30", exact: false }).waitFor();
+await look("settings");
+await page.getByLabel("Logs", { exact: true }).selectOption("7");
+await page.getByLabel("Errors", { exact: true }).selectOption("365");
+await page.getByText("Deletes logs older than 7").waitFor();
+await page.getByRole("button", { name: "Save retention" }).click();
+await page.getByRole("dialog").getByText("It cannot be undone").waitFor();
+await look("settings-confirm");
+await page.getByRole("button", { name: "Save and delete" }).click();
+await page.getByRole("heading", { name: "Logs are kept for 7", exact: false }).waitFor();
+await page.reload();
+await page.getByRole("heading", { name: "errors for 1 year", exact: false }).waitFor();
+
 // Help, palette, theme and range are reached by keys.
 await page.keyboard.press("?");
 await page.getByRole("dialog").waitFor();

@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "write the golden files again")
 
 var now = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
-func decode(text string) *Result { return Decode(text, record.NewWindow(now)) }
+func decode(text string) *Result { return Decode(text, record.NewWindow(now, 400)) }
 
 // TestGolden reads what shippers and loggers really send.
 func TestGolden(t *testing.T) {
@@ -287,7 +287,7 @@ func TestTextThatNeverClosesIsNotReadOverAndOver(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{"[\n", "{\"a\":\n", "{\"a\":[1,\n", "\"\n", "[{\n"} {
 		text := strings.Repeat(line, 1<<20/len(line))
-		d := decoder{text: text, window: record.NewWindow(now), result: &Result{}, line: 1}
+		d := decoder{text: text, window: record.NewWindow(now, 400), result: &Result{}, line: 1}
 		d.all()
 		if d.wasted > (maxWaste+1)*len(text) {
 			t.Errorf("%q: %d bytes were read for a text of %d", line, d.wasted, len(text))
@@ -381,7 +381,7 @@ func corpus(n int) string {
 func TestAllocations(t *testing.T) {
 	const lines = 2000
 	text := corpus(lines)
-	w := record.NewWindow(now)
+	w := record.NewWindow(now, 400)
 	per := testing.AllocsPerRun(5, func() { Decode(text, w) }) / lines
 	if per > 2 {
 		t.Errorf("%.2f allocations a line, want at most 2", per)
@@ -391,7 +391,7 @@ func TestAllocations(t *testing.T) {
 func BenchmarkDecode(b *testing.B) {
 	const lines = 10000
 	text := corpus(lines)
-	w := record.NewWindow(now)
+	w := record.NewWindow(now, 400)
 	b.SetBytes(int64(len(text)))
 	b.ReportAllocs()
 	for b.Loop() {

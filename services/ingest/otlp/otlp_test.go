@@ -32,7 +32,7 @@ var update = flag.Bool("update", false, "write the golden files again")
 
 var now = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
-func window() record.Window { return record.NewWindow(now) }
+func window() record.Window { return record.NewWindow(now, 400) }
 
 // TestGolden converts requests in JSON form.
 func TestGolden(t *testing.T) {

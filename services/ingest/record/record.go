@@ -75,9 +75,14 @@ type Window struct {
 	MaxAge, MaxAhead time.Duration
 }
 
-// NewWindow takes what is at most 30 days old and at most an hour ahead.
-func NewWindow(now time.Time) Window {
-	return Window{Now: now, MaxAge: 30 * 24 * time.Hour, MaxAhead: time.Hour}
+// maxAgeDays is the age at which a time is rather that of a broken clock; it bounds the partitions
+// that one request touches.
+const maxAgeDays = 30
+
+// NewWindow takes what is at most 30 days old, and no older than its project keeps it, and at most
+// an hour ahead.
+func NewWindow(now time.Time, keptDays int) Window {
+	return Window{Now: now, MaxAge: time.Duration(min(keptDays, maxAgeDays)) * 24 * time.Hour, MaxAhead: time.Hour}
 }
 
 // Check returns why a time in nanoseconds since 1970 is not taken, or nil.
@@ -116,6 +121,8 @@ func (e *TimeError) Reason() string {
 // words writes a limit as a person would.
 func words(d time.Duration) string {
 	switch {
+	case d == 24*time.Hour:
+		return "one day"
 	case d%(24*time.Hour) == 0 && d > 24*time.Hour:
 		return strconv.Itoa(int(d/(24*time.Hour))) + " days"
 	case d == time.Hour:

@@ -50,7 +50,7 @@ func TestClip(t *testing.T) {
 func TestWindow(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
-	w := NewWindow(now)
+	w := NewWindow(now, 400)
 	for at, want := range map[time.Time]string{
 		now: "", now.Add(time.Hour): "", now.Add(-30 * 24 * time.Hour): "",
 		now.Add(time.Hour + 1):                      "too_far_ahead",

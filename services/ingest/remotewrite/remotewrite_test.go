@@ -22,7 +22,7 @@ import (
 
 const nowMS = 1795255200000 // 2026-11-21 10:00:00
 
-func window() record.Window { return record.NewWindow(time.UnixMilli(nowMS)) }
+func window() record.Window { return record.NewWindow(time.UnixMilli(nowMS), 400) }
 
 // point is a sample of a test.
 type point struct {

@@ -61,8 +61,44 @@ CREATE TABLE projects (
     name            TEXT   NOT NULL,
     ingest_key      TEXT   NOT NULL UNIQUE,
     created_at      BIGINT NOT NULL,
+    -- For how many days each signal is kept.
+    metrics_days    BIGINT NOT NULL,
+    logs_days       BIGINT NOT NULL,
+    errors_days     BIGINT NOT NULL,
+    checkins_days   BIGINT NOT NULL,
     UNIQUE (organisation_id, slug)
 );
+
+-- Projects that keep a signal for less time than they did: rows of before carry the longer one with
+-- them, so they are looked for each day, from the change until the last of them has gone by itself.
+-- Days are counted from 1970; done_day is the last on which it was done.
+CREATE TABLE shortenings (
+    project  BIGINT NOT NULL,
+    signal   TEXT   NOT NULL,
+    version  BIGINT NOT NULL,
+    done_day BIGINT NOT NULL,
+    last_day BIGINT NOT NULL,
+    PRIMARY KEY (project, signal)
+);
+
+-- Work that one process at a time does.
+CREATE TABLE leases (
+    name    TEXT   NOT NULL PRIMARY KEY,
+    holder  TEXT   NOT NULL,
+    ends_at BIGINT NOT NULL
+);
+
+-- What happened to a project's data without its doing; project 0 is the operator.
+CREATE TABLE notices (
+    project BIGINT NOT NULL,
+    kind    TEXT   NOT NULL,
+    subject TEXT   NOT NULL,
+    at      BIGINT NOT NULL,
+    message TEXT   NOT NULL,
+    details TEXT   NOT NULL,
+    PRIMARY KEY (project, kind, subject)
+);
+CREATE INDEX notices_at ON notices (at);
 
 -- How far the readers of the bus are: the newest batch of each, planned or done.
 CREATE TABLE cursors (

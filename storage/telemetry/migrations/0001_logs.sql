@@ -1,7 +1,9 @@
 -- Log records.
 --
--- day is the day of ts, or the nearest one that was in use when the record was received: it names
--- the partition and bounds how long a record is kept. That ts takes part in the partition's key
+-- day is the day of ts, or the nearest one that was in use when the record was received. It names
+-- the partition together with retention_days, which the project had chosen when the record was
+-- accepted: whole partitions go, once the last record of the day is as old as that. That is the
+-- end of the day, hence the one more in TTL. That ts takes part in the partition's key
 -- (as a constant) makes the engine keep the range of ts of each part, by which reads leave out
 -- parts.
 --
@@ -19,6 +21,7 @@
 CREATE TABLE IF NOT EXISTS logs (
     project_id    UInt32 CODEC(ZSTD(1)),
     day           Date CODEC(ZSTD(1)),
+    retention_days UInt16 CODEC(ZSTD(1)),
     ts            DateTime64(9, 'UTC') CODEC(Delta, ZSTD(1)),
     id            UInt64 CODEC(Delta, T64, ZSTD(1)),
     observed_ts   DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
@@ -36,9 +39,9 @@ CREATE TABLE IF NOT EXISTS logs (
     INDEX ix_attribute_values mapValues(attributes) TYPE bloom_filter(0.1) GRANULARITY 1,
     INDEX ix_trace trace_id TYPE bloom_filter(0.1) GRANULARITY 1
 ) ENGINE = MergeTree
-PARTITION BY (day, ts < toDateTime64(0, 9, 'UTC'))
+PARTITION BY (retention_days, day, ts < toDateTime64(0, 9, 'UTC'))
 ORDER BY (project_id, ts, id)
-TTL day + INTERVAL 30 DAY DELETE
+TTL day + toIntervalDay(retention_days + 1) DELETE
 SETTINGS map_serialization_version = 'with_buckets', map_serialization_version_for_zero_level_parts = 'with_buckets',
     map_buckets_strategy = 'linear', map_buckets_coefficient = 2, map_buckets_min_avg_size = 0,
     text_index_posting_list_codec = 'bitpacking',

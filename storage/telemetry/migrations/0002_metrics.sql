@@ -4,6 +4,7 @@
 CREATE TABLE IF NOT EXISTS metric_series (
     project_id  UInt32 CODEC(ZSTD(1)),
     day         Date CODEC(ZSTD(1)),
+    retention_days UInt16 CODEC(ZSTD(1)),
     metric      LowCardinality(String) CODEC(ZSTD(1)),
     fp          UInt64 CODEC(ZSTD(1)),
     labels      SimpleAggregateFunction(anyLast, Map(String, String)) CODEC(ZSTD(1)),
@@ -14,9 +15,9 @@ CREATE TABLE IF NOT EXISTS metric_series (
     first_seen  SimpleAggregateFunction(min, DateTime64(3, 'UTC')) CODEC(ZSTD(1)),
     last_seen   SimpleAggregateFunction(max, DateTime64(3, 'UTC')) CODEC(ZSTD(1))
 ) ENGINE = AggregatingMergeTree
-PARTITION BY (day, first_seen < toDateTime64(0, 3, 'UTC'), last_seen < toDateTime64(0, 3, 'UTC'))
+PARTITION BY (retention_days, day, first_seen < toDateTime64(0, 3, 'UTC'), last_seen < toDateTime64(0, 3, 'UTC'))
 ORDER BY (project_id, metric, fp)
-TTL day + INTERVAL 30 DAY DELETE
+TTL day + toIntervalDay(retention_days + 1) DELETE
 SETTINGS ttl_only_drop_parts = 1, ratio_of_defaults_for_sparse_serialization = 1, fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- Samples. day and the partition are as in logs.
@@ -29,6 +30,7 @@ SETTINGS ttl_only_drop_parts = 1, ratio_of_defaults_for_sparse_serialization = 1
 CREATE TABLE IF NOT EXISTS metric_samples (
     project_id UInt32 CODEC(ZSTD(1)),
     day        Date CODEC(ZSTD(1)),
+    retention_days UInt16 CODEC(ZSTD(1)),
     metric     LowCardinality(String) CODEC(ZSTD(1)),
     fp         UInt64 CODEC(ZSTD(1)),
     ts         DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
@@ -36,7 +38,7 @@ CREATE TABLE IF NOT EXISTS metric_samples (
     scale      UInt8 CODEC(ZSTD(1)),
     value      Float64 ALIAS if(scale = 255, reinterpretAsFloat64(mantissa), mantissa / exp10(scale))
 ) ENGINE = MergeTree
-PARTITION BY (day, ts < toDateTime64(0, 3, 'UTC'))
+PARTITION BY (retention_days, day, ts < toDateTime64(0, 3, 'UTC'))
 ORDER BY (project_id, metric, fp, ts)
-TTL day + INTERVAL 30 DAY DELETE
+TTL day + toIntervalDay(retention_days + 1) DELETE
 SETTINGS ttl_only_drop_parts = 1, ratio_of_defaults_for_sparse_serialization = 1, fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 1000;

@@ -1,8 +1,10 @@
 -- Error events. An event that is sent twice under one id is merged into one in the end; until then
--- reads count ids, not rows. day is as in logs; a partition is a week, since errors are few.
+-- reads count ids, not rows. day and the partition are as in logs, but what is kept for a month or
+-- longer is parted by weeks, since errors are few: it goes with the last day of its week.
 CREATE TABLE IF NOT EXISTS error_events (
     project_id       UInt32 CODEC(ZSTD(1)),
     day              Date CODEC(ZSTD(1)),
+    retention_days   UInt16 CODEC(ZSTD(1)),
     issue_id         UInt64 CODEC(ZSTD(1)),
     event_id         FixedString(16) CODEC(ZSTD(1)),
     ts               DateTime64(9, 'UTC') CODEC(Delta, ZSTD(1)),
@@ -25,7 +27,7 @@ CREATE TABLE IF NOT EXISTS error_events (
     INDEX ix_event event_id TYPE bloom_filter(0.001) GRANULARITY 1,
     INDEX ix_trace trace_id TYPE bloom_filter(0.01) GRANULARITY 1
 ) ENGINE = ReplacingMergeTree
-PARTITION BY (toMonday(day), ts < toDateTime64(0, 9, 'UTC'))
+PARTITION BY (retention_days, if(retention_days < 30, day, toMonday(day)), ts < toDateTime64(0, 9, 'UTC'))
 ORDER BY (project_id, issue_id, ts, event_id)
-TTL day + INTERVAL 90 DAY DELETE
+TTL day + toIntervalDay(retention_days + 1) DELETE
 SETTINGS ttl_only_drop_parts = 1, ratio_of_defaults_for_sparse_serialization = 1, fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 1000;

@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useRouter } from "@tanstack/react-router";
-import { ChevronDown, ChevronLeft, ChevronRight, ChevronsUpDown, Moon, Plus, RefreshCw, Search, Sun, SunMoon, UserRound } from "lucide-react";
+import { ChevronDown, ChevronLeft, ChevronRight, ChevronsUpDown, Moon, Plus, RefreshCw, Search, Settings, Sun, SunMoon, UserRound } from "lucide-react";
 import { useIsFetching } from "@tanstack/react-query";
 import { Button, IconButton } from "../components/Button";
 import { Menu, MenuChoice, MenuItem, MenuLabel, MenuSeparator } from "../components/Menu";
@@ -53,7 +53,7 @@ export function Header({ rangeOpen, onRangeOpen, onPalette }: { rangeOpen: boole
 }
 
 function ProjectSwitcher() {
-  const { project } = useProject();
+  const { project, param } = useProject();
   const { data: session } = useQuery(sessionQuery);
   const current = session?.projects.find((one) => one.number === project);
   return (
@@ -81,6 +81,11 @@ function ProjectSwitcher() {
         </MenuItem>
       ))}
       <MenuSeparator />
+      <MenuItem asChild>
+        <Link to="/p/$project/settings" params={{ project: param }}>
+          <Settings size={14} aria-hidden /> Project settings
+        </Link>
+      </MenuItem>
       <MenuItem asChild>
         <Link to="/new-project">
           <Plus size={14} aria-hidden /> New project…

@@ -1,7 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { Command } from "cmdk";
-import { Clock, Contrast, FolderOpen, Keyboard, Link2, Plus, RefreshCw, type LucideIcon } from "lucide-react";
+import { Clock, Contrast, FolderOpen, Keyboard, Link2, Plus, RefreshCw, Settings, type LucideIcon } from "lucide-react";
 import type { ReactNode } from "react";
 import { Dialog } from "../components/Dialog";
 import { Kbd } from "../components/Page";
@@ -48,6 +48,9 @@ export function Palette({ onClose, onKeys, onRange }: { onClose: () => void; onK
             ))}
             <Item icon={Plus} onSelect={run(() => void navigate({ to: "/p/$project/new-monitor", params: { project: param } }))}>
               New monitor
+            </Item>
+            <Item icon={Settings} onSelect={run(() => void navigate({ to: "/p/$project/settings", params: { project: param } }))}>
+              Project settings
             </Item>
           </Command.Group>
           <Command.Group heading="Projects" className={group}>

@@ -142,6 +142,12 @@ const newMonitor = createRoute({
   component: lazyRouteComponent(() => import("../features/monitors/NewMonitorPage"), "NewMonitorPage"),
 });
 
+const settings = createRoute({
+  getParentRoute: () => project,
+  path: "settings",
+  component: lazyRouteComponent(() => import("../features/settings/SettingsPage"), "SettingsPage"),
+});
+
 function Broken({ error, reset }: ErrorComponentProps) {
   const gone = error instanceof ApiError && error.code === "not_found";
   return (
@@ -189,7 +195,7 @@ export const router = createRouter({
     home,
     signin,
     newProject,
-    project.addChildren([projectHome, overview, logs, metrics, issues, issue, monitors, monitor, newMonitor]),
+    project.addChildren([projectHome, overview, logs, metrics, issues, issue, monitors, monitor, newMonitor, settings]),
   ]),
   parseSearch,
   stringifySearch,

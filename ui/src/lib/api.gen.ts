@@ -61,6 +61,50 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/projects/{project}/retention": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        /** For how many days the project's telemetry is kept */
+        get: operations["getRetention"];
+        /**
+         * Change for how many days the project's telemetry is kept
+         * @description A shorter time deletes what is older within the hour; it cannot be undone. A longer one holds for what arrives from then on.
+         */
+        put: operations["setRetention"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/notices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        /** What happened to the project's data without its doing in the last seven days, newest first */
+        get: operations["listNotices"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/projects/{project}/signals": {
         parameters: {
             query?: never;
@@ -386,6 +430,35 @@ export interface components {
             name: string;
             /** @description Made from the name when absent */
             slug?: string;
+        };
+        /** @description Days for each signal, each one of the choices */
+        RetentionDays: {
+            metrics: number;
+            logs: number;
+            errors: number;
+            checkins: number;
+        };
+        Retention: {
+            days: components["schemas"]["RetentionDays"];
+            /** @description The days that can be chosen, fewest first */
+            choices: number[];
+        };
+        NoticeList: {
+            notices: components["schemas"]["Notice"][];
+        };
+        Notice: {
+            /**
+             * @description disk_full_removed: the oldest data was removed before its time, because the disk was nearly full
+             * @enum {string}
+             */
+            kind: "disk_full_removed";
+            /** Format: date-time */
+            at: string;
+            /** @example Logs of 12 Oct were removed early because the disk was nearly full: 4 % free */
+            message: string;
+            details: {
+                [key: string]: unknown;
+            };
         };
         /** @description Everything that a sender needs, as it goes into its configuration */
         Setup: {
@@ -925,6 +998,82 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Setup"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    getRetention: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Retention */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Retention"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    setRetention: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RetentionDays"];
+            };
+        };
+        responses: {
+            /** @description Changed */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Retention"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    listNotices: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Notices */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NoticeList"];
                 };
             };
             default: components["responses"]["Error"];

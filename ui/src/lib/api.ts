@@ -26,6 +26,8 @@ export type Monitor = Schemas["Monitor"];
 export type MonitorStatus = Schemas["MonitorStatus"];
 export type Checkin = Schemas["Checkin"];
 export type NewMonitor = Schemas["NewMonitor"];
+export type Retention = Schemas["Retention"];
+export type RetentionDays = Schemas["RetentionDays"];
 
 /** What the API answers when it cannot do what was asked; unreachable is for no answer at all. */
 export type ErrorCode = Schemas["Error"]["code"] | "unreachable";

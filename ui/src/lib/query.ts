@@ -34,6 +34,19 @@ export const setupQuery = (project: number) =>
     staleTime: 5 * 60_000,
   });
 
+export const retentionQuery = (project: number) =>
+  queryOptions({
+    queryKey: ["retention", project],
+    queryFn: ({ signal }) => data(api.GET("/projects/{project}/retention", { params: { path: { project } }, signal })),
+  });
+
+export const noticesQuery = (project: number) =>
+  queryOptions({
+    queryKey: ["notices", project],
+    queryFn: async ({ signal }) => (await data(api.GET("/projects/{project}/notices", { params: { path: { project } }, signal }))).notices,
+    refetchInterval: 5 * 60_000,
+  });
+
 /** Asked every two seconds as long as one of the signals that the page waits for has not come. */
 export const signalsQuery = (project: number, waiting: (keyof Signals)[]) =>
   queryOptions({

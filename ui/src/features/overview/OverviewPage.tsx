@@ -4,6 +4,7 @@ import { CalendarCheck, ChartLine, OctagonAlert, ScrollText, type LucideIcon } f
 import type { ReactNode } from "react";
 import { IssueLine } from "../../components/IssueLine";
 import { StatusWord } from "../../components/MonitorStatus";
+import { Notices } from "../../components/Notices";
 import { Await, Empty, PageHead, Panel, Skeleton, When } from "../../components/Page";
 import { Sparkline } from "../../components/Sparkline";
 import { api, data, type Monitor, type Overview, type Signal, type Signals } from "../../lib/api";
@@ -37,10 +38,18 @@ export function OverviewPage() {
   useTitle(nothing ? "Waiting for data" : sentence, "Overview");
   useAnswer(nothing ? "Nothing has arrived yet" : sentence, `${project} ${raw.from} ${raw.to}`);
 
-  if (nothing) return <Start />;
+  if (nothing) {
+    return (
+      <>
+        <Notices />
+        <Start />
+      </>
+    );
+  }
   return (
     <>
       <PageHead title={sentence ?? "Overview"} busy={overview.isPlaceholderData} />
+      <Notices />
       <Await query={overview} queryKey={overviewKey} skeleton={<Skeleton rows={10} />}>
         {(found) => (
           <div className="flex flex-col gap-4 px-4 pb-6">
