@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"sync"
 	"time"
 
@@ -249,21 +248,6 @@ func publishError(s Signal, err error) error {
 		}
 	}
 	return fmt.Errorf("publish %s: %w: %w", s, ErrUnavailable, err)
-}
-
-// Dead keeps a message that cannot be stored, with the reason, where an operator finds it. The
-// same message is kept once.
-func (b *Bus) Dead(ctx context.Context, s Signal, m Message, reason string) error {
-	msg := nats.NewMsg(b.cfg.Prefix + "dead." + string(s))
-	msg.Data = m.Data
-	msg.Header.Set("Midwatch-Reason", reason)
-	msg.Header.Set("Midwatch-Sequence", strconv.FormatUint(m.Seq, 10))
-	msg.Header.Set("Midwatch-Accepted-At", m.Time.UTC().Format(time.RFC3339Nano))
-	id := string(s) + "-" + strconv.FormatUint(m.Seq, 10) + "-" + strconv.FormatInt(m.Time.UnixNano(), 10)
-	if _, err := b.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id)); err != nil {
-		return fmt.Errorf("keep dead message %d of %s: %w", m.Seq, s, err)
-	}
-	return nil
 }
 
 // Origin names this life of a signal's stream: its creation in nanoseconds since 1970. Sequences

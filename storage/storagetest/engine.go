@@ -64,6 +64,32 @@ func EngineURL(t testing.TB) string {
 	return u.String()
 }
 
+// EngineExec runs a statement in the database whose address EngineURL returned, for what the test's
+// subject cannot do.
+func EngineExec(t testing.TB, address, statement string) {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal("the address of the engine is not a URL")
+	}
+	_, http, err := shared.addresses()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, err := url.Parse(http)
+	if err != nil {
+		t.Fatal("the HTTP address of the engine is not a URL")
+	}
+	query := at.Query()
+	query.Set("database", strings.TrimPrefix(u.Path, "/"))
+	at.RawQuery = query.Encode()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := engine.Exec(ctx, at.String(), statement); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // shared is the one engine of a test binary. A process can hold only one cheaply, and no test can
 // hand it to the next, so it is the one variable of this package.
 var shared server

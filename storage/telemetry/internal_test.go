@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -350,7 +351,7 @@ func BenchmarkLogBlockAdd(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		block.Reset()
-		block.Add(1, f)
+		block.Add(1, 0, f)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/rows, "ns/row")
 }
@@ -385,7 +386,7 @@ func TestAddDoesNotAllocate(t *testing.T) {
 	l, m := NewLogBlock(), NewMetricBlock()
 	if n := testing.AllocsPerRun(20, func() {
 		l.Reset()
-		l.Add(1, logs)
+		l.Add(1, 0, logs)
 	}); n > 100 { // of 800 rows: some for each group of records
 		t.Errorf("LogBlock.Add of 800 rows allocates %v times", n)
 	}
@@ -394,5 +395,32 @@ func TestAddDoesNotAllocate(t *testing.T) {
 		m.Add(1, metrics)
 	}); n > 20 {
 		t.Errorf("MetricBlock.Add of 800 rows allocates %v times", n)
+	}
+}
+
+// TestRowsOfAMessageHaveIDsOfTheirOwn adds frames of the smallest records that there are, as they
+// lie in a message, together and each alone.
+func TestRowsOfAMessageHaveIDsOfTheirOwn(t *testing.T) {
+	all, alone := NewLogBlock(), NewLogBlock()
+	last := rowID(6, 0, 1<<20-1)
+	for offset, rows := 0, 1; offset < 512<<10; rows = 2*rows + 1 {
+		f := &telemetrypb.LogFrame{Batches: []*telemetrypb.LogBatch{{Groups: []*telemetrypb.LogGroup{{Records: make([]*telemetrypb.LogRecord, rows)}}}}}
+		for i := range rows {
+			f.Batches[0].Groups[0].Records[i] = &telemetrypb.LogRecord{}
+		}
+		before := all.Rows()
+		all.Add(7, offset, f)
+		alone.Reset()
+		alone.Add(7, offset, f)
+		if !slices.Equal(all.id[before:], alone.id) {
+			t.Fatalf("the ids of the frame at %d depend on the frames before it", offset)
+		}
+		for _, id := range alone.id {
+			if id <= last || id >= rowID(8, 0, 0) {
+				t.Fatalf("id %x after %x", id, last)
+			}
+			last = id
+		}
+		offset += 2 * rows // an empty record is a tag and a length
 	}
 }

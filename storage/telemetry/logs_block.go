@@ -58,9 +58,9 @@ func (b *LogBlock) input() proto.Input {
 	}
 }
 
-// Add appends the records of a frame, which the bus keeps under seq. The rows depend on nothing
-// else, so that a replay makes the same ones.
-func (b *LogBlock) Add(seq uint64, f *telemetrypb.LogFrame) {
+// Add appends the records of a frame, which begins at offset in the message that the bus keeps
+// under seq. The rows depend on nothing else, so that a replay makes the same ones.
+func (b *LogBlock) Add(seq uint64, offset int, f *telemetrypb.LogFrame) {
 	i := 0
 	for _, batch := range f.GetBatches() {
 		received := batch.GetReceivedAt()
@@ -77,7 +77,7 @@ func (b *LogBlock) Add(seq uint64, f *telemetrypb.LogFrame) {
 				b.project = append(b.project, batch.GetProjectId())
 				b.day.ColUInt16 = append(b.day.ColUInt16, storageDay(at, received, logDays))
 				b.at.ColInt64 = append(b.at.ColInt64, at)
-				b.id = append(b.id, rowID(seq, i))
+				b.id = append(b.id, rowID(seq, offset, i))
 				b.observed.ColInt64 = append(b.observed.ColInt64, observed/1e6)
 				b.service.append(g.GetService())
 				b.severity = append(b.severity, uint8(severity))

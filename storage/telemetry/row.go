@@ -13,12 +13,16 @@ const (
 // maxSeverity is the highest severity number that OpenTelemetry knows.
 const maxSeverity = 24
 
-// maxRowsPerFrame is how many rows of one bus message have ids of their own.
-const maxRowsPerFrame = 1 << 20
+// maxRowsPerMessage is how many rows of one bus message have ids of their own.
+const maxRowsPerMessage = 1 << 20
 
-// rowID names row i of the message with this sequence. Ids grow in the order of the bus, and a
-// replay gives the same ones.
-func rowID(seq uint64, i int) uint64 { return seq<<20 | uint64(i)%maxRowsPerFrame }
+// rowID names row i of the frame that begins at offset in the message with this sequence. Ids grow
+// in the order of the bus, and a replay gives the same ones, whichever of the message's frames are
+// added with it. A frame's rows have as many ids to themselves as the frame has bytes, and a row
+// takes two at least; several frames share a message only up to bus.TargetMessageBytes.
+func rowID(seq uint64, offset, i int) uint64 {
+	return seq<<20 | uint64(offset+i)%maxRowsPerMessage
+}
 
 const day = 24 * time.Hour
 
