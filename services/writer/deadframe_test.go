@@ -214,6 +214,29 @@ func TestFrameThatIsRefusedIsPutAsideAloneAndReplayed(t *testing.T) {
 	b.check(times, frames, func([]byte) bool { return false })
 }
 
+// TestRefusedInsertStoresNothing is what narrowing rests on: a block is refused before any of the
+// days that it touches is written.
+func TestRefusedInsertStoresNothing(t *testing.T) {
+	b := newBench(t)
+	b.refuse("logs", "body NOT LIKE 'poison%'")
+	group := &telemetrypb.LogGroup{}
+	for days := range 20 {
+		body := "good"
+		if days == 13 {
+			body = "poison"
+		}
+		at := b.at.Add(-time.Duration(days) * 24 * time.Hour)
+		group.Records = append(group.Records, &telemetrypb.LogRecord{Time: uint64(at.UnixNano()), Body: body})
+	}
+	b.publish(bus.Logs, &telemetrypb.LogFrame{Batches: []*telemetrypb.LogBatch{{ProjectId: project, ReceivedAt: uint64(b.at.UnixNano()), Groups: []*telemetrypb.LogGroup{group}}}})
+	defer b.start()()
+	b.awaitDone(bus.Logs)
+	storagetest.EngineExec(t, b.url, "SELECT throwIf(count() != 0) FROM logs")
+	if n := len(b.dead()); n != 1 {
+		t.Errorf("%d dead letters, want 1", n)
+	}
+}
+
 // TestNarrowingThatIsCutOffNeitherLosesNorDoubles ends writers wherever they happen to be.
 func TestNarrowingThatIsCutOffNeitherLosesNorDoubles(t *testing.T) {
 	b := newBench(t)

@@ -33,8 +33,8 @@ import (
 //
 // Both rest on a refused insert storing nothing at all. That is so: it is one block, which is
 // checked as a whole before any of it is written, and no table feeds a view that could fail later.
-// A message brings at most 512 pieces that are stored between others that are not, fewer than the
-// 1000 tokens that a table remembers.
+// A table remembers the newest 1000 tokens, each as often as it touches days. A message brings at most
+// 512 pieces that are stored between others that are not.
 type pipeline struct {
 	*Writer
 	sink   *sink
