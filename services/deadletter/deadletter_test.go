@@ -165,6 +165,22 @@ func TestReplayedMessageGoesBackToItsStream(t *testing.T) {
 	}
 }
 
+func TestWhatIsNotAllThereIsShownAndNotReplayed(t *testing.T) {
+	d := newDesk(t)
+	d.putAside(bus.Logs, 1, make([]byte, bus.MaxMessageBytes+1<<20), "refused") // nobody publishes so much
+	var letter deadletter.Letter
+	if code := d.ask(http.MethodGet, "/deadletters/1", &letter); code != 200 {
+		t.Fatal(code)
+	}
+	if letter.Bytes != bus.MaxMessageBytes+1<<20 || len(letter.Data) < bus.MaxMessageBytes || !strings.Contains(letter.DecodeError, "only the first") {
+		t.Errorf("%d of %d bytes are shown: %s", len(letter.Data), letter.Bytes, letter.DecodeError)
+	}
+	var answer struct{ Message string }
+	if code := d.ask(http.MethodPost, "/deadletters/1/replay", &answer); code != http.StatusBadRequest || !strings.Contains(answer.Message, "dead letter 1") {
+		t.Errorf("replay: %d %s", code, answer.Message)
+	}
+}
+
 func TestDroppedMessageIsGone(t *testing.T) {
 	d := newDesk(t)
 	d.putAside(bus.Logs, 1, []byte("x"), "refused")
