@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/midwatch/midwatch/storage/bus"
 	"github.com/midwatch/midwatch/storage/catalog"
+	"github.com/midwatch/midwatch/storage/follow"
 )
 
 // Reader is the name under which alerting keeps its place in the check-ins.
@@ -28,6 +28,7 @@ const Reader = "alerting"
 
 const (
 	maxBatchMessages = 500
+	maxBatchBytes    = 8 << 20
 	maxBatchAge      = 200 * time.Millisecond
 
 	tickInterval = time.Second
@@ -36,11 +37,6 @@ const (
 	settle = 12 * time.Second
 	// ticksPerTx bounds how long one transaction holds the states of others up.
 	ticksPerTx = 100
-
-	firstBackoff = 100 * time.Millisecond
-	maxBackoff   = 10 * time.Second
-	// conflictPause is how long a replica steps back that finds another one at work.
-	conflictPause = time.Second
 )
 
 // Alerter keeps the states of monitors.
@@ -51,6 +47,7 @@ type Alerter struct {
 
 	applied  metric.Int64Counter
 	dropped  metric.Int64Counter
+	lost     metric.Int64Counter
 	switches metric.Int64Counter
 
 	notes notes
@@ -59,10 +56,11 @@ type Alerter struct {
 // New makes an alerter; Run starts it.
 func New(b *bus.Bus, db *catalog.DB, meter metric.Meter, log *slog.Logger) (*Alerter, error) {
 	a := &Alerter{bus: b, db: db, log: log}
-	var errs [3]error
+	var errs [4]error
 	a.applied, errs[0] = meter.Int64Counter("midwatch.alerting.checkins", metric.WithDescription("Check-ins that were applied to their monitors"))
 	a.dropped, errs[1] = meter.Int64Counter("midwatch.alerting.dropped_checkins", metric.WithDescription("Check-ins that changed no monitor, by reason"))
-	a.switches, errs[2] = meter.Int64Counter("midwatch.alerting.status_changes", metric.WithDescription("Changes of monitors, by their new status"))
+	a.lost, errs[2] = meter.Int64Counter("midwatch.alerting.lost_messages", metric.WithDescription("Messages that were gone from the bus before they were read"))
+	a.switches, errs[3] = meter.Int64Counter("midwatch.alerting.status_changes", metric.WithDescription("Changes of monitors, by their new status"))
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("make alerting metrics: %w", err)
 	}
@@ -73,133 +71,16 @@ func New(b *bus.Bus, db *catalog.DB, meter metric.Meter, log *slog.Logger) (*Ale
 // waited out.
 func (a *Alerter) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return a.keep(ctx, "checkins", a.follow) })
-	group.Go(func() error { return a.keep(ctx, "clock", a.tick) })
+	group.Go(func() error { return a.follow(ctx) })
+	group.Go(func() error { return follow.Keep(ctx, a.log.With("loop", "clock"), a.tick) })
 	return group.Wait()
 }
 
-// keep runs a loop and starts it over when it fails.
-func (a *Alerter) keep(ctx context.Context, name string, loop func(context.Context) error) error {
-	backoff := firstBackoff
-	for {
-		began := time.Now()
-		err := loop(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if time.Since(began) > time.Minute {
-			backoff = firstBackoff
-		}
-		wait := backoff
-		if errors.Is(err, catalog.ErrConflict) {
-			wait = conflictPause
-			a.log.Debug("another replica is at work", "loop", name)
-		} else {
-			backoff = min(2*backoff, maxBackoff)
-			a.log.Warn("alerting interrupted", "loop", name, "err", err)
-		}
-		if !pause(ctx, wait) {
-			return nil
-		}
-	}
-}
-
-// follow takes up the check-ins where the cursor stands and goes on until something fails.
+// follow reads the check-ins.
 func (a *Alerter) follow(ctx context.Context) error {
-	origin, err := a.bus.Origin(ctx, bus.Checkins)
-	if err != nil {
-		return err
-	}
-	cursor, err := a.cursor(ctx)
-	if err != nil {
-		return err
-	}
-	if cursor.Origin != origin {
-		// A new stream: its sequences start anew. The version stays, it guards the row.
-		cursor.First, cursor.Last, cursor.Done = 0, 0, true
-	}
-	after := cursor.Last
-	if !cursor.Done {
-		after = cursor.First - 1
-	}
-	reader, err := a.bus.Read(ctx, bus.Checkins, after)
-	if err != nil {
-		return err
-	}
-	defer reader.Stop()
-	if !cursor.Done {
-		if cursor, err = a.replay(ctx, reader, cursor); err != nil {
-			return err
-		}
-	}
-	for {
-		batch, err := collect(ctx, reader)
-		if err != nil {
-			return err
-		}
-		cursor, err = a.db.PlanBatch(ctx, cursor, origin, batch[0].Seq, batch[len(batch)-1].Seq)
-		if err != nil {
-			return fmt.Errorf("plan a batch of check-ins: %w", err)
-		}
-		if cursor, err = a.carryOut(ctx, cursor, batch); err != nil {
-			return err
-		}
-	}
-}
-
-func (a *Alerter) cursor(ctx context.Context) (catalog.Cursor, error) {
-	c, err := a.db.ReadCursor(ctx, string(bus.Checkins), Reader)
-	if err != nil {
-		return c, fmt.Errorf("read the cursor of the check-ins: %w", err)
-	}
-	return c, nil
-}
-
-// replay carries out the plan that the cursor holds, as far as the stream still has its messages.
-func (a *Alerter) replay(ctx context.Context, reader *bus.Reader, cursor catalog.Cursor) (catalog.Cursor, error) {
-	backlog, err := a.bus.Backlog(ctx, bus.Checkins)
-	if err != nil {
-		return cursor, err
-	}
-	var batch []bus.Message
-	for seq := max(cursor.First, backlog.FirstSeq); seq <= min(cursor.Last, backlog.LastSeq); {
-		m, err := reader.Next(ctx)
-		if err != nil {
-			return cursor, err
-		}
-		if m.Seq > cursor.Last {
-			// The reader is past it now; the next attempt finds the plan done.
-			if _, err := a.carryOut(ctx, cursor, batch); err != nil {
-				return cursor, err
-			}
-			return cursor, fmt.Errorf("replay check-ins %d to %d: the stream goes on at %d", cursor.First, cursor.Last, m.Seq)
-		}
-		batch = append(batch, m)
-		seq = m.Seq + 1
-	}
-	return a.carryOut(ctx, cursor, batch)
-}
-
-// collect waits for messages until they make a batch.
-func collect(ctx context.Context, reader *bus.Reader) ([]bus.Message, error) {
-	first, err := reader.Next(ctx)
-	if err != nil {
-		return nil, err
-	}
-	batch := []bus.Message{first}
-	waiting, cancel := context.WithTimeout(ctx, maxBatchAge)
-	defer cancel()
-	for len(batch) < maxBatchMessages {
-		m, err := reader.Next(waiting)
-		if err != nil {
-			if ctx.Err() == nil && waiting.Err() != nil {
-				break
-			}
-			return nil, err
-		}
-		batch = append(batch, m)
-	}
-	return batch, nil
+	return follow.New(follow.Config{
+		Signal: bus.Checkins, Reader: Reader, MaxMessages: maxBatchMessages, MaxBytes: maxBatchBytes, MaxAge: maxBatchAge,
+	}, a.bus, a.db, a.log).Run(ctx, &batch{Alerter: a})
 }
 
 // tick lets time pass until something fails.
@@ -240,21 +121,9 @@ func (a *Alerter) caughtUp(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	cursor, err := a.cursor(ctx)
+	cursor, err := a.db.ReadCursor(ctx, string(bus.Checkins), Reader)
 	if err != nil {
-		return false, err
+		return false, fmt.Errorf("read the cursor of the check-ins: %w", err)
 	}
 	return cursor.Origin == origin && cursor.Done && cursor.Last >= backlog.LastSeq, nil
-}
-
-// pause waits with some jitter, so that replicas do not move in step; false when ctx ended.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d/2 + rand.N(d))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }

@@ -48,11 +48,11 @@ func (a *Alerter) run(t testing.TB) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- a.keep(ctx, "checkins", a.follow) }()
+	go func() { done <- a.follow(ctx) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
-			t.Errorf("keep: %v", err)
+			t.Errorf("follow: %v", err)
 		}
 	})
 	t.Cleanup(stop)
@@ -215,7 +215,7 @@ func TestEachCheckinCountsOnceAcrossRestarts(t *testing.T) {
 			// Each life ends somewhere: while it connects, reads, plans or commits.
 			ctx, cancel := context.WithTimeout(t.Context(), rand.N(400*time.Millisecond))
 			a := newAlerter(t, b, db)
-			if err := a.keep(ctx, "checkins", a.follow); err != nil {
+			if err := a.follow(ctx); err != nil {
 				t.Fatal(err)
 			}
 			cancel()

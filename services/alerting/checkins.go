@@ -3,7 +3,6 @@ package alerting
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"github.com/midwatch/midwatch/proto/telemetrypb"
 	"github.com/midwatch/midwatch/storage/bus"
 	"github.com/midwatch/midwatch/storage/catalog"
+	"github.com/midwatch/midwatch/storage/follow"
 )
 
 // Why a check-in changed no monitor.
@@ -48,41 +48,53 @@ func newOutcome() outcome {
 	return outcome{dropped: map[string]int64{}, switches: map[monitor.Status]int64{}, configs: map[name]error{}}
 }
 
-// carryOut applies a planned batch and marks it as done, in one transaction.
-func (a *Alerter) carryOut(ctx context.Context, cursor catalog.Cursor, batch []bus.Message) (catalog.Cursor, error) {
-	checkins, malformed := decode(batch)
-	var o outcome
-	next, err := a.db.FinishBatch(ctx, cursor, func(tx *catalog.Tx) error {
-		o = newOutcome()
-		return apply(ctx, tx, checkins, &o)
-	})
-	if err != nil {
-		return cursor, fmt.Errorf("finish the check-ins %d to %d: %w", cursor.First, cursor.Last, err)
-	}
-	if malformed > 0 {
-		o.dropped[dropMalformed] = malformed
-	}
-	a.tell(ctx, o)
-	return next, nil
+// batch is the check-ins that are applied together, in the order of their arrival.
+type batch struct {
+	*Alerter
+	checkins  []*telemetrypb.Checkin
+	malformed int64
+	outcome   outcome // of the newest attempt
 }
 
-// decode returns the check-ins in the order of their arrival. A message that is none is the
-// writer's to put aside; here it is only counted.
-func decode(batch []bus.Message) (checkins []*telemetrypb.Checkin, malformed int64) {
-	for _, m := range batch {
+// Begin is follow's.
+func (b *batch) Begin() { b.checkins, b.malformed = nil, 0 }
+
+// Add decodes a message. A frame that is none is the writer's to put aside; here it is only counted.
+func (b *batch) Add(m bus.Message) (full bool) {
+	for _, f := range m.Frames {
 		var frame telemetrypb.CheckinFrame
-		if err := proto.Unmarshal(m.Data, &frame); err != nil {
-			malformed++
+		if err := proto.Unmarshal(f.Data, &frame); err != nil {
+			b.malformed++
 			continue
 		}
 		for _, c := range frame.GetCheckins() {
 			if c.GetReceivedAt() == 0 || c.GetReceivedAt() > 1<<63-1 {
 				c.ReceivedAt = uint64(m.Time.UnixNano())
 			}
-			checkins = append(checkins, c)
+			b.checkins = append(b.checkins, c)
 		}
 	}
-	return checkins, malformed
+	return false
+}
+
+// Store has nothing to do: everything that check-ins change is in SQL.
+func (b *batch) Store(context.Context, follow.Batch) error { return nil }
+
+// Commit applies the batch.
+func (b *batch) Commit(ctx context.Context, tx *catalog.Tx) error {
+	b.outcome = newOutcome()
+	return apply(ctx, tx, b.checkins, &b.outcome)
+}
+
+// Done tells what came of it.
+func (b *batch) Done(ctx context.Context, of follow.Batch) {
+	if b.malformed > 0 {
+		b.outcome.dropped[dropMalformed] += b.malformed
+	}
+	b.tell(ctx, b.outcome)
+	if n := of.Lost(); n > 0 {
+		b.lost.Add(ctx, int64(n))
+	}
 }
 
 // tell says what was committed.

@@ -91,10 +91,11 @@ func TestWhoMayImportWhat(t *testing.T) {
 		"services/cmd/midwatch":       {"services/ingest", "services/writer", "services/query", "services/console", "services/alerting"},
 		"alerts/schedule":             {"storage", "proto"},
 		"storage/engine":              {"storage/telemetry", "storage/catalog", "storage/bus", "storage/cache"},
-		"storage/bus":                 {"storage/telemetry", "storage/catalog", "storage/cache"},
-		"storage/retention":           {"proto", "storage/telemetry", "storage/catalog", "storage/bus", "storage/cache", "storage/engine"},
-		"storage/catalog":             {"storage/telemetry", "storage/bus", "storage/cache"},
-		"storage/telemetry":           {"storage/catalog", "storage/bus", "storage/cache", "storage/engine"},
+		"storage/bus":                 {"storage/telemetry", "storage/catalog", "storage/cache", "storage/follow"},
+		"storage/retention":           {"proto", "storage/telemetry", "storage/catalog", "storage/bus", "storage/cache", "storage/engine", "storage/follow"},
+		"storage/catalog":             {"storage/telemetry", "storage/bus", "storage/cache", "storage/follow"},
+		"storage/follow":              {"storage/telemetry", "storage/cache", "storage/engine"},
+		"storage/telemetry":           {"storage/catalog", "storage/bus", "storage/cache", "storage/engine", "storage/follow"},
 	}
 	for _, p := range listPackages(t) {
 		if last := p.name()[strings.LastIndex(p.name(), "/")+1:]; slices.Contains([]string{"util", "utils", "common", "helpers", "base", "types", "models", "interfaces"}, last) {

@@ -122,7 +122,7 @@ func TestRemoteWriteIsReadByIntake(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		read, err := remotewrite.Decode(remotewrite.V1, body, record.NewWindow(now))
+		read, err := remotewrite.Decode(remotewrite.V1, body, record.NewWindow(now, 30))
 		if err != nil {
 			t.Fatal(err)
 		}

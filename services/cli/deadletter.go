@@ -248,7 +248,7 @@ func (c *deadletterCall) show(ctx context.Context, seq uint64) error {
 	writeTable(c.out, [][]string{
 		{"seq", strconv.FormatUint(l.Seq, 10)},
 		{"signal", clean(l.Signal)},
-		{"accepted", accepted + ", as message " + strconv.FormatUint(l.OriginalSeq, 10) + " of its stream"},
+		{"accepted", fmt.Sprintf("%s, in message %d of its stream, from byte %d", accepted, l.OriginalSeq, l.Offset)},
 		{"put aside", l.At.UTC().Format(time.RFC3339) + ", " + age(time.Since(l.At)) + " ago"},
 		{"bytes", strconv.Itoa(l.Bytes)},
 		{"reason", strings.Join(strings.Fields(clean(l.Reason)), " ")},

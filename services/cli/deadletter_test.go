@@ -52,7 +52,7 @@ func newOffice(t *testing.T) *office {
 func (o *office) putAside(s bus.Signal, seq uint64, data []byte, reason string) {
 	o.t.Helper()
 	at := time.Date(2026, time.November, 21, 10, 0, 0, 0, time.UTC)
-	if err := o.bus.Dead(o.t.Context(), s, bus.Message{Seq: seq, Time: at, Data: data}, reason); err != nil {
+	if err := o.bus.Dead(o.t.Context(), s, bus.Message{Seq: seq, Time: at}, bus.Frame{Offset: 345, Data: data}, reason); err != nil {
 		o.t.Fatal(err)
 	}
 }
@@ -137,7 +137,7 @@ func TestShowPrintsWhatTheMessageSays(t *testing.T) {
 	}
 	o.putAside(bus.Checkins, 12, data, "refused for a reason")
 	out := o.mustRun("show", "1")
-	for _, words := range []string{"checkins", "2026-11-21T10:00:00Z, as message 12", "refused for a reason", `"slug": "nightly-backup"`} {
+	for _, words := range []string{"checkins", "2026-11-21T10:00:00Z, in message 12 of its stream, from byte 345", "refused for a reason", `"slug": "nightly-backup"`} {
 		if !strings.Contains(out, words) {
 			t.Errorf("%q is not in:\n%s", words, out)
 		}

@@ -35,10 +35,12 @@ type Letter struct {
 	Reason      string     `json:"reason"`
 	AcceptedAt  *time.Time `json:"accepted_at,omitempty"` // nil where it is not known
 	OriginalSeq uint64     `json:"original_seq,omitempty"`
-	Bytes       int        `json:"bytes"`
-	// Frame is what the message says, where it can be decoded.
+	// Offset is where it began in the message that had OriginalSeq.
+	Offset int `json:"offset"`
+	Bytes  int `json:"bytes"`
+	// Frame is what it says, where it can be decoded.
 	Frame json.RawMessage `json:"frame,omitempty"`
-	// Data is the message as it is, and DecodeError why there is no Frame.
+	// Data is the frame as it is, or as much as is kept of it, and DecodeError why there is no Frame.
 	Data        []byte `json:"data_base64,omitempty"`
 	DecodeError string `json:"decode_error,omitempty"`
 }
@@ -123,7 +125,12 @@ func (s *Server) show(c echo.Context) error {
 		return answer(seq, err)
 	}
 	letter := letterOf(found)
-	if letter.Frame, err = decode(found.Signal, found.Data); err != nil {
+	if len(found.Data) < found.Bytes {
+		err = fmt.Errorf("only the first %d of %d bytes are kept", len(found.Data), found.Bytes)
+	} else {
+		letter.Frame, err = decode(found.Signal, found.Data)
+	}
+	if err != nil {
 		letter.Data, letter.DecodeError = found.Data, err.Error()
 	}
 	return c.JSON(http.StatusOK, letter)
@@ -166,6 +173,8 @@ func answer(seq uint64, err error) error {
 	switch {
 	case errors.Is(err, bus.ErrNoDeadLetter):
 		return access.NotFound("there is no dead letter %d", seq)
+	case errors.Is(err, bus.ErrNotReplayable):
+		return access.Invalid("dead letter %d is too large to be replayed, or not all of it is kept; no client of Midwatch sent it", seq)
 	case errors.Is(err, bus.ErrFull):
 		return &access.Error{Code: access.CodeUnavailable, RetryAfter: retryAfter, Message: "the buffer is full: replay again once what waits in it is stored"}
 	case errors.Is(err, bus.ErrUnavailable):
@@ -175,7 +184,7 @@ func answer(seq uint64, err error) error {
 }
 
 func letterOf(l bus.DeadLetter) Letter {
-	letter := Letter{Seq: l.Seq, At: l.At, Signal: string(l.Signal), Reason: l.Reason, OriginalSeq: l.OriginalSeq, Bytes: l.Bytes}
+	letter := Letter{Seq: l.Seq, At: l.At, Signal: string(l.Signal), Reason: l.Reason, OriginalSeq: l.OriginalSeq, Offset: l.Offset, Bytes: l.Bytes}
 	if !l.AcceptedAt.IsZero() {
 		letter.AcceptedAt = &l.AcceptedAt
 	}

@@ -39,7 +39,7 @@ func newDesk(t *testing.T) *desk {
 
 func (d *desk) putAside(s bus.Signal, seq uint64, data []byte, reason string) {
 	d.t.Helper()
-	if err := d.bus.Dead(d.t.Context(), s, bus.Message{Seq: seq, Time: acceptedAt, Data: data}, reason); err != nil {
+	if err := d.bus.Dead(d.t.Context(), s, bus.Message{Seq: seq, Time: acceptedAt}, bus.Frame{Offset: 77, Data: data}, reason); err != nil {
 		d.t.Fatal(err)
 	}
 }
@@ -89,7 +89,7 @@ func TestListGoesPageByPage(t *testing.T) {
 		}
 		for _, l := range page.DeadLetters {
 			seqs = append(seqs, l.Seq)
-			if l.Signal != "logs" || l.Reason != "refused" || l.OriginalSeq != l.Seq+9 || !l.AcceptedAt.Equal(acceptedAt) || l.Bytes != 1 || l.At.IsZero() {
+			if l.Signal != "logs" || l.Reason != "refused" || l.OriginalSeq != l.Seq+9 || l.Offset != 77 || !l.AcceptedAt.Equal(acceptedAt) || l.Bytes != 1 || l.At.IsZero() {
 				t.Errorf("dead letter %+v", l)
 			}
 		}
@@ -157,11 +157,27 @@ func TestReplayedMessageGoesBackToItsStream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(frame, m.Data); diff != "" {
+	if diff := cmp.Diff([]bus.Frame{{Data: frame}}, m.Frames); diff != "" {
 		t.Error(diff)
 	}
 	if code := d.ask(http.MethodPost, "/deadletters/1/replay", nil); code != http.StatusNotFound {
 		t.Errorf("a second replay: %d", code)
+	}
+}
+
+func TestWhatIsNotAllThereIsShownAndNotReplayed(t *testing.T) {
+	d := newDesk(t)
+	d.putAside(bus.Logs, 1, make([]byte, bus.MaxMessageBytes+1<<20), "refused") // nobody publishes so much
+	var letter deadletter.Letter
+	if code := d.ask(http.MethodGet, "/deadletters/1", &letter); code != 200 {
+		t.Fatal(code)
+	}
+	if letter.Bytes != bus.MaxMessageBytes+1<<20 || len(letter.Data) < bus.MaxMessageBytes || !strings.Contains(letter.DecodeError, "only the first") {
+		t.Errorf("%d of %d bytes are shown: %s", len(letter.Data), letter.Bytes, letter.DecodeError)
+	}
+	var answer struct{ Message string }
+	if code := d.ask(http.MethodPost, "/deadletters/1/replay", &answer); code != http.StatusBadRequest || !strings.Contains(answer.Message, "dead letter 1") {
+		t.Errorf("replay: %d %s", code, answer.Message)
 	}
 }
 

@@ -100,7 +100,7 @@ func (r *sentryRig) do(t *testing.T, method, path, body string, header ...string
 	return sentryReply{resp.StatusCode, resp.Header, string(b)}
 }
 
-// stored reads what a stream has now, decoded by into, which returns the records of one message.
+// stored reads what a stream has now, decoded by into, which returns the records of one frame.
 func stored[M proto.Message, R any](t *testing.T, b *bus.Bus, s bus.Signal, frame M, records func(M) []R) []R {
 	t.Helper()
 	backlog, err := b.Backlog(t.Context(), s)
@@ -121,11 +121,13 @@ func stored[M proto.Message, R any](t *testing.T, b *bus.Bus, s bus.Signal, fram
 		if err != nil {
 			t.Fatal(err)
 		}
-		fresh := frame.ProtoReflect().New().Interface().(M)
-		if err := proto.Unmarshal(m.Data, fresh); err != nil {
-			t.Fatal(err)
+		for _, f := range m.Frames {
+			fresh := frame.ProtoReflect().New().Interface().(M)
+			if err := proto.Unmarshal(f.Data, fresh); err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, records(fresh)...)
 		}
-		out = append(out, records(fresh)...)
 		if m.Seq >= backlog.LastSeq {
 			return out
 		}

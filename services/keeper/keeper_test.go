@@ -86,7 +86,7 @@ func (w *world) insert(t *testing.T, project, keep uint32, ago ...int) {
 		for body.Len() < 1000 {
 			fmt.Fprintf(&body, "%x ", noise.Uint64())
 		}
-		b.Add(uint64(i), &telemetrypb.LogFrame{Batches: []*telemetrypb.LogBatch{{
+		b.Add(uint64(i), 0, &telemetrypb.LogFrame{Batches: []*telemetrypb.LogBatch{{
 			ProjectId: project, ReceivedAt: uint64(noon.UnixNano()), RetentionDays: keep,
 			Groups: []*telemetrypb.LogGroup{{Service: "api", Records: []*telemetrypb.LogRecord{{Time: at, Body: body.String()}}}},
 		}}})

@@ -47,7 +47,7 @@ func TestAnswers(t *testing.T) {
 		"trace_id": hex16(0xaa), "span_id": hex16(0xbb)[:16],
 	}
 	lost := dict{
-		"id": "log 1", "time": w.at(70 * time.Second), "level": "fatal", "severity": 21, "service": "worker", "body": "Payment queue lost",
+		"id": "log 1", "time": w.at(70 * time.Second), "level": "fatal", "severity": 21, "severity_text": "fatal", "service": "worker", "body": "Payment queue lost",
 		"attributes": dict{}, "resource": dict{},
 	}
 	logs := func(name, path string, want ...dict) {

@@ -233,7 +233,7 @@ func pairs(kv ...string) []*telemetrypb.KeyValue {
 func (w *world) seedLogs(t *testing.T) {
 	t.Helper()
 	block := telemetry.NewLogBlock()
-	block.Add(1, &telemetrypb.LogFrame{Batches: []*telemetrypb.LogBatch{{
+	block.Add(1, 0, &telemetrypb.LogFrame{Batches: []*telemetrypb.LogBatch{{
 		ProjectId: 1, ReceivedAt: w.ns(5 * time.Minute),
 		Groups: []*telemetrypb.LogGroup{
 			{Service: "api", Scope: "http", Resource: pairs("host.name", "a1"), Records: []*telemetrypb.LogRecord{

@@ -13,15 +13,17 @@ import (
 	"github.com/midwatch/midwatch/storage/telemetry"
 )
 
-// sink is what differs between the signals: a block of rows that is filled from messages and
+// sink is what differs between the signals: a block of rows that is filled from frames and
 // inserted, and the changes in SQL that belong to it.
 type sink struct {
 	signal bus.Signal
 	// otherReaders of the stream have to be done with a message before it is trimmed.
 	otherReaders []string
 
-	reset  func()
-	add    func(seq uint64, data []byte) error
+	reset func()
+	// add decodes a frame, which begins at offset in the message that the bus keeps under seq. A
+	// frame that cannot be decoded adds nothing.
+	add    func(seq uint64, offset int, frame []byte) error
 	rows   func() int
 	bytes  func() int
 	insert func(ctx context.Context, token string) error
@@ -29,24 +31,21 @@ type sink struct {
 }
 
 // block is what all of telemetry's blocks are.
-type block[F proto.Message] interface {
-	Add(seq uint64, frame F)
+type block interface {
 	Rows() int
 	Bytes() int
 	Reset()
 }
 
-// newSink makes the sink of a signal whose rows need nothing in SQL.
-func newSink[F proto.Message, B block[F]](s bus.Signal, b B, frame func() F, insert func(context.Context, string, B) error) *sink {
+// newSink makes the sink of a signal whose rows need nothing in SQL. add takes frames into b.
+func newSink[B block](s bus.Signal, b B, add func(seq uint64, offset int, frame []byte) error, insert func(context.Context, string, B) error) *sink {
 	return &sink{
 		signal: s,
 		reset:  b.Reset,
-		add: func(seq uint64, data []byte) error {
-			f := frame()
-			if err := proto.Unmarshal(data, f); err != nil {
+		add: func(seq uint64, offset int, frame []byte) error {
+			if err := add(seq, offset, frame); err != nil {
 				return fmt.Errorf("decode a frame of %s: %w", s, err)
 			}
-			b.Add(seq, f)
 			return nil
 		},
 		rows:   b.Rows,
@@ -56,16 +55,34 @@ func newSink[F proto.Message, B block[F]](s bus.Signal, b B, frame func() F, ins
 	}
 }
 
+// decoded makes an add of one that takes frames decoded into f, which is used again and again.
+func decoded[F proto.Message](f F, add func(seq uint64, offset int, f F)) func(uint64, int, []byte) error {
+	return func(seq uint64, offset int, frame []byte) error {
+		if err := proto.Unmarshal(frame, f); err != nil {
+			return err
+		}
+		add(seq, offset, f)
+		return nil
+	}
+}
+
 func (w *Writer) logs() *sink {
-	return newSink(bus.Logs, telemetry.NewLogBlock(), func() *telemetrypb.LogFrame { return &telemetrypb.LogFrame{} }, w.store.InsertLogs)
+	b := telemetry.NewLogBlock()
+	return newSink(bus.Logs, b, decoded(&telemetrypb.LogFrame{}, b.Add), w.store.InsertLogs)
 }
 
 func (w *Writer) metrics() *sink {
-	return newSink(bus.Metrics, telemetry.NewMetricBlock(), func() *telemetrypb.MetricFrame { return &telemetrypb.MetricFrame{} }, w.store.InsertMetrics)
+	b := telemetry.NewMetricBlock()
+	return newSink(bus.Metrics, b, decoded(&telemetrypb.MetricFrame{}, func(seq uint64, _ int, f *telemetrypb.MetricFrame) {
+		b.Add(seq, f)
+	}), w.store.InsertMetrics)
 }
 
 func (w *Writer) checkins() *sink {
-	s := newSink(bus.Checkins, telemetry.NewCheckinBlock(), func() *telemetrypb.CheckinFrame { return &telemetrypb.CheckinFrame{} }, w.store.InsertCheckins)
+	b := telemetry.NewCheckinBlock()
+	s := newSink(bus.Checkins, b, decoded(&telemetrypb.CheckinFrame{}, func(seq uint64, _ int, f *telemetrypb.CheckinFrame) {
+		b.Add(seq, f)
+	}), w.store.InsertCheckins)
 	s.otherReaders = []string{"alerting"}
 	return s
 }
@@ -111,10 +128,11 @@ func (b *errorBlock) Add(seq uint64, frame *telemetrypb.ErrorFrame) {
 
 func (w *Writer) errors() *sink {
 	b := &errorBlock{telemetry.NewErrorBlock(), map[issueKey]*catalog.IssueEvents{}}
-	s := newSink(bus.Errors, b, func() *telemetrypb.ErrorFrame { return &telemetrypb.ErrorFrame{} },
-		func(ctx context.Context, token string, b *errorBlock) error {
-			return w.store.InsertErrors(ctx, token, b.ErrorBlock)
-		})
+	s := newSink(bus.Errors, b, decoded(&telemetrypb.ErrorFrame{}, func(seq uint64, _ int, f *telemetrypb.ErrorFrame) {
+		b.Add(seq, f)
+	}), func(ctx context.Context, token string, b *errorBlock) error {
+		return w.store.InsertErrors(ctx, token, b.ErrorBlock)
+	})
 	s.apply = func(ctx context.Context, tx *catalog.Tx) error {
 		issues := make([]catalog.IssueEvents, 0, len(b.issues))
 		for _, issue := range b.issues {

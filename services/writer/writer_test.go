@@ -30,11 +30,13 @@ type bench struct {
 	bus   *bus.Bus
 	db    *catalog.DB
 	store *telemetry.Store
+	url   string // of the store
 	at    time.Time
 }
 
 func newBench(t *testing.T) *bench {
-	return &bench{t, storagetest.Bus(t), storagetest.Catalog(t), storagetest.Telemetry(t), time.Now().UTC().Truncate(time.Second)}
+	url := storagetest.EngineURL(t)
+	return &bench{t, storagetest.Bus(t), storagetest.Catalog(t), storagetest.OpenTelemetry(t, url), url, time.Now().UTC().Truncate(time.Second)}
 }
 
 // start runs a writer until stop is called.
@@ -166,7 +168,7 @@ func TestBatchThatWasInsertedButNotFinishedIsNotStoredAgain(t *testing.T) {
 	}
 	block := telemetry.NewLogBlock()
 	for i := range 4 {
-		block.Add(uint64(i+1), b.logFrame(i*5, 5))
+		block.Add(uint64(i+1), 0, b.logFrame(i*5, 5))
 	}
 	if err := b.store.InsertLogs(t.Context(), fmt.Sprintf("logs-%d-1-4", origin), block); err != nil {
 		t.Fatal(err)
@@ -175,20 +177,6 @@ func TestBatchThatWasInsertedButNotFinishedIsNotStoredAgain(t *testing.T) {
 	b.awaitDone(bus.Logs)
 	if n := b.countLogs(); n != 30 {
 		t.Fatalf("%d rows, want 30", n)
-	}
-}
-
-func TestWhatCannotBeDecodedIsPutAsideAndTheRestIsStored(t *testing.T) {
-	b := newBench(t)
-	b.publish(bus.Logs, b.logFrame(0, 5))
-	if err := b.bus.Publish(t.Context(), bus.Logs, project, "", []byte("\xff\xffno frame")); err != nil {
-		t.Fatal(err)
-	}
-	b.publish(bus.Logs, b.logFrame(5, 5))
-	defer b.start()()
-	b.awaitDone(bus.Logs)
-	if n := b.countLogs(); n != 10 {
-		t.Fatalf("%d rows, want 10", n)
 	}
 }
 

@@ -13,8 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -51,8 +49,6 @@ const (
 	deadRetention = 30 * 24 * time.Hour
 	// deadShare is how many times smaller than a signal's the stream of dead letters is.
 	deadShare = 8
-	// maxReasonBytes bounds the reason that goes with a dead letter, in its header.
-	maxReasonBytes = 8 << 10
 
 	// embeddedMaxStore is the limit of all streams of the embedded server together: none, since each
 	// has one of its own. JetStream would otherwise make one of the free disk and refuse to start
@@ -85,7 +81,7 @@ type Config struct {
 	Replicas int
 	// MinFree is how many bytes of the embedded server's disk, which has so many in all, have to be
 	// free, else publishing is ErrFull. Nil, and less than a small reserve, are that reserve.
-	MinFree func(total uint64) uint64
+	MinFree func(total uint64) uint64 `json:"-"`
 }
 
 // Bus is a connection to the streams. It is safe for concurrent use.
@@ -369,24 +365,6 @@ func publishError(s Signal, err error) error {
 		}
 	}
 	return fmt.Errorf("publish %s: %w: %w", s, ErrUnavailable, err)
-}
-
-// Dead keeps a message that cannot be stored, with the reason, where an operator finds it. The
-// same message is kept once.
-func (b *Bus) Dead(ctx context.Context, s Signal, m Message, reason string) error {
-	if err := b.room(len(m.Data)); err != nil {
-		return fmt.Errorf("keep dead message %d of %s: %w", m.Seq, s, err)
-	}
-	msg := nats.NewMsg(b.cfg.Prefix + "dead." + string(s))
-	msg.Data = m.Data
-	msg.Header.Set("Midwatch-Reason", strings.ToValidUTF8(reason[:min(len(reason), maxReasonBytes)], ""))
-	msg.Header.Set("Midwatch-Sequence", strconv.FormatUint(m.Seq, 10))
-	msg.Header.Set("Midwatch-Accepted-At", m.Time.UTC().Format(time.RFC3339Nano))
-	id := string(s) + "-" + strconv.FormatUint(m.Seq, 10) + "-" + strconv.FormatInt(m.Time.UnixNano(), 10)
-	if _, err := b.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id)); err != nil {
-		return fmt.Errorf("keep dead message %d of %s: %w", m.Seq, s, err)
-	}
-	return nil
 }
 
 // Origin names this life of a signal's stream: its creation in nanoseconds since 1970. Sequences

@@ -69,8 +69,8 @@ func TestReaderGetsMessagesInOrderFromItsSequence(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m.Seq != want || m.Data[0] != byte(want-1) {
-			t.Fatalf("got message %d holding %d, want %d", m.Seq, m.Data[0], want)
+		if m.Seq != want || joined(m) != string(rune(want-1)) {
+			t.Fatalf("got message %d holding %q, want %d", m.Seq, joined(m), want)
 		}
 	}
 	short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
@@ -86,6 +86,15 @@ func TestReaderGetsMessagesInOrderFromItsSequence(t *testing.T) {
 	if err != nil || m.Seq != 11 {
 		t.Fatalf("Next = %d, %v, want message 11", m.Seq, err)
 	}
+}
+
+// joined returns the frames of a message as one.
+func joined(m bus.Message) string {
+	var all []byte
+	for _, f := range m.Frames {
+		all = append(all, f.Data...)
+	}
+	return string(all)
 }
 
 // read returns the data of every message behind after, up to the newest.
@@ -108,7 +117,7 @@ func read(t testing.TB, b *bus.Bus, s bus.Signal, after uint64) map[uint64]strin
 			t.Fatal(err)
 		}
 		seq = m.Seq
-		out[seq] = string(m.Data)
+		out[seq] = joined(m)
 	}
 	return out
 }
@@ -309,8 +318,8 @@ func TestAcknowledgedMessagesSurviveKill(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if string(m.Data) != strconv.FormatUint(want, 10) {
-				t.Fatalf("message %d holds %q", want, m.Data)
+			if joined(m) != strconv.FormatUint(want, 10) {
+				t.Fatalf("message %d holds %q", want, joined(m))
 			}
 		}
 		r.Stop()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,7 +20,7 @@ var acceptedAt = time.Date(2026, time.November, 21, 10, 0, 0, 123, time.UTC)
 
 func putAside(t *testing.T, b *bus.Bus, s bus.Signal, seq uint64, data string) {
 	t.Helper()
-	if err := b.Dead(deadline(t), s, bus.Message{Seq: seq, Time: acceptedAt, Data: []byte(data)}, "refused "+strconv.FormatUint(seq, 10)); err != nil {
+	if err := b.Dead(deadline(t), s, bus.Message{Seq: seq, Time: acceptedAt}, bus.Frame{Offset: 11, Data: []byte(data)}, "refused "+strconv.FormatUint(seq, 10)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -52,7 +53,7 @@ func seenByReaders(t *testing.T, b *bus.Bus, s bus.Signal) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, m.Data...)
+		all = append(all, joined(m)...)
 		if before, found := bytes.CutSuffix(all, []byte(last)); found {
 			return string(before)
 		}
@@ -68,9 +69,9 @@ func TestDeadLettersAreListedOldestFirstWithoutData(t *testing.T) {
 	putAside(t, b, bus.Metrics, 7, "the second")
 	putAside(t, b, bus.Logs, 41, "third")
 	want := []bus.DeadLetter{
-		{Seq: 1, Signal: bus.Logs, Reason: "refused 40", AcceptedAt: acceptedAt, OriginalSeq: 40, Bytes: 5},
-		{Seq: 2, Signal: bus.Metrics, Reason: "refused 7", AcceptedAt: acceptedAt, OriginalSeq: 7, Bytes: 10},
-		{Seq: 3, Signal: bus.Logs, Reason: "refused 41", AcceptedAt: acceptedAt, OriginalSeq: 41, Bytes: 5},
+		{Seq: 1, Signal: bus.Logs, Reason: "refused 40", AcceptedAt: acceptedAt, OriginalSeq: 40, Offset: 11, Bytes: 5},
+		{Seq: 2, Signal: bus.Metrics, Reason: "refused 7", AcceptedAt: acceptedAt, OriginalSeq: 7, Offset: 11, Bytes: 10},
+		{Seq: 3, Signal: bus.Logs, Reason: "refused 41", AcceptedAt: acceptedAt, OriginalSeq: 41, Offset: 11, Bytes: 5},
 	}
 	withoutTime := cmpopts.IgnoreFields(bus.DeadLetter{}, "At")
 	if diff := cmp.Diff(want, list(t, b, 0, 10), withoutTime); diff != "" {
@@ -109,7 +110,7 @@ func TestDeadLetterHasItsData(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := bus.DeadLetter{Seq: 1, Signal: bus.Errors, Reason: "refused 9", AcceptedAt: acceptedAt, OriginalSeq: 9, Bytes: 10, Data: []byte("\x00the frame")}
+	want := bus.DeadLetter{Seq: 1, Signal: bus.Errors, Reason: "refused 9", AcceptedAt: acceptedAt, OriginalSeq: 9, Offset: 11, Bytes: 10, Data: []byte("\x00the frame")}
 	if diff := cmp.Diff(want, letter, cmpopts.IgnoreFields(bus.DeadLetter{}, "At")); diff != "" {
 		t.Error(diff)
 	}
@@ -197,11 +198,11 @@ func TestReplayedFrameSharesItsMessageWithNoOther(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !bytes.Contains(m.Data, []byte("poison")) {
+		if !strings.Contains(joined(m), "poison") {
 			continue
 		}
-		if alone++; string(m.Data) != "poison" {
-			t.Fatalf("a replayed frame is in a message with others: %q", m.Data)
+		if alone++; joined(m) != "poison" {
+			t.Fatalf("a replayed frame is in a message with others: %q", joined(m))
 		}
 	}
 }

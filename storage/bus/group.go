@@ -136,7 +136,7 @@ func (b *Bus) publishGroup(s Signal, group []*part, size int) error {
 	return publishError(s, err)
 }
 
-// span is where a frame lies in a message.
+// span is one frame of a message: its id and how many bytes it takes.
 type span struct {
 	id     id
 	length int
@@ -144,30 +144,28 @@ type span struct {
 
 var errParts = errors.New("the header does not describe the message")
 
-// spans reads the header of a message of size bytes; size is -1 when only the header is at hand.
-func spans(header nats.Header, size int) ([]span, error) {
+// appendSpans appends what the header says of the frames of a message of size bytes.
+func appendSpans(out []span, header nats.Header, size int) ([]span, error) {
 	names, err := base64.RawStdEncoding.DecodeString(header.Get(partsHeader))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errParts, err)
+		return out, fmt.Errorf("%w: %w", errParts, err)
 	}
-	var out []span
-	sum := 0
 	for len(names) > 0 {
 		if len(names) < len(id{}) {
-			return nil, errParts
+			return out, errParts
 		}
 		one := span{id: id(names[:len(id{})])}
 		length, n := binary.Uvarint(names[len(id{}):])
-		if n <= 0 || length > MaxMessageBytes {
-			return nil, errParts
+		if n <= 0 || length > uint64(size) {
+			return out, errParts
 		}
 		one.length = int(length)
-		sum += one.length
+		size -= one.length
 		names = names[len(id{})+n:]
 		out = append(out, one)
 	}
-	if size >= 0 && sum != size {
-		return nil, errParts
+	if size != 0 {
+		return out, errParts
 	}
 	return out, nil
 }

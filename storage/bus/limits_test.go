@@ -112,7 +112,7 @@ func TestMessagesKeepToTheMaxPayloadOfTheServer(t *testing.T) {
 	}
 	wg.Wait()
 	// What could not be stored has to fit as well, whatever the reason is.
-	if err := b.Dead(deadline(t), bus.Logs, bus.Message{Seq: 1, Time: time.Now(), Data: largest}, strings.Repeat("ö", payload)); err != nil {
+	if err := b.Dead(deadline(t), bus.Logs, bus.Message{Seq: 1, Time: time.Now()}, bus.Frame{Data: largest}, strings.Repeat("ö", payload)); err != nil {
 		t.Error(err)
 	}
 	if err := b.Replay(deadline(t), 1); err != nil {
@@ -240,7 +240,7 @@ func fillAndFree(dir string) error {
 	if err := b.Publish(bgDeadline(), bus.Logs, 1, "", frame); !errors.Is(err, bus.ErrFull) {
 		return fmt.Errorf("publish without room = %w, want ErrFull", err)
 	}
-	if err := b.Dead(bgDeadline(), bus.Logs, bus.Message{Seq: 1, Data: frame}, "x"); !errors.Is(err, bus.ErrFull) {
+	if err := b.Dead(bgDeadline(), bus.Logs, bus.Message{Seq: 1}, bus.Frame{Data: frame}, "x"); !errors.Is(err, bus.ErrFull) {
 		return fmt.Errorf("put aside without room = %w, want ErrFull", err)
 	}
 	if err := os.Remove(filler); err != nil {

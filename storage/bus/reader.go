@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -16,12 +18,23 @@ const (
 	maxRemembered = 1 << 20
 )
 
-// Message is what was accepted, with repeated frames left out, so that Data may be empty. It is a
-// frame. Data belongs to the receiver.
+// Message is what was accepted together: the frames of one message of the stream, without those
+// that are repetitions, so that there may be none. It belongs to the receiver.
 type Message struct {
 	Seq  uint64
 	Time time.Time
-	Data []byte
+	// Size is how many bytes the message has, and so the memory that its frames hold, repetitions
+	// included.
+	Size   int
+	Frames []Frame
+}
+
+// Frame is what one publisher gave to Publish.
+type Frame struct {
+	// Offset is where the frame begins in its message as that was published. It names the frame
+	// in every reading, whatever else of the message is a repetition.
+	Offset int
+	Data   []byte
 }
 
 // Reader reads one signal's stream in order. It is not safe for concurrent use.
@@ -34,6 +47,7 @@ type Reader struct {
 	messages jetstream.MessagesContext
 	last     uint64
 	seen     *memory
+	spans    []span // of the newest message; kept for its memory
 }
 
 // Read starts behind the sequence after; 0 reads from the oldest message. The caller stops the
@@ -101,11 +115,11 @@ func (b *Bus) remember(ctx context.Context, r *Reader) error {
 		if err != nil {
 			return err
 		}
-		parts, err := spans(msg.Headers(), -1)
+		size, err := strconv.Atoi(msg.Headers().Get(nats.MsgSize))
 		if err != nil {
-			return fmt.Errorf("message %d: %w", meta.Sequence.Stream, err)
+			return fmt.Errorf("message %d is without its size: %w", meta.Sequence.Stream, err)
 		}
-		for _, one := range parts {
+		for _, one := range r.parts(msg.Headers(), size) {
 			r.seen.repeats(one.id, meta.Timestamp)
 		}
 		if meta.Sequence.Stream >= r.last {
@@ -137,29 +151,37 @@ func (r *Reader) Next(ctx context.Context) (Message, error) {
 			continue
 		}
 		r.last = seq
-		data := msg.Data()
-		parts, err := spans(msg.Headers(), len(data))
-		if err != nil {
-			// Somebody else wrote into the stream: who decodes the data will say so.
-			parts = []span{{length: len(data)}}
-		}
-		return Message{Seq: seq, Time: meta.Timestamp, Data: r.keep(data, parts, meta.Timestamp)}, nil
+		return r.message(seq, meta.Timestamp, msg.Headers(), msg.Data()), nil
 	}
 }
 
-// keep moves the frames that are no repetitions together, in place.
-func (r *Reader) keep(data []byte, parts []span, at time.Time) []byte {
-	kept, from := 0, 0
+// message takes a message apart.
+func (r *Reader) message(seq uint64, at time.Time, header nats.Header, data []byte) Message {
+	m := Message{Seq: seq, Time: at, Size: len(data)}
+	parts := r.parts(header, len(data))
+	from := 0
 	for _, one := range parts {
 		if !r.seen.repeats(one.id, at) {
-			if kept != from {
-				copy(data[kept:], data[from:from+one.length])
+			if m.Frames == nil {
+				m.Frames = make([]Frame, 0, len(parts))
 			}
-			kept += one.length
+			// The capacity ends with the frame: who appends to one does not write into the next.
+			m.Frames = append(m.Frames, Frame{from, data[from : from+one.length : from+one.length]})
 		}
 		from += one.length
 	}
-	return data[:kept]
+	return m
+}
+
+// parts returns the frames of a message of size bytes, until it is called again. Where somebody
+// else wrote into the stream the header does not fit, and the whole is one frame that nothing
+// repeats: who decodes it will say what it is.
+func (r *Reader) parts(header nats.Header, size int) []span {
+	var err error
+	if r.spans, err = appendSpans(r.spans[:0], header, size); err != nil {
+		r.spans = append(r.spans[:0], span{length: size})
+	}
+	return r.spans
 }
 
 // Stop ends the reader.

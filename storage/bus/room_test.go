@@ -3,12 +3,20 @@ package bus_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/midwatch/midwatch/storage/bus"
+	"github.com/midwatch/midwatch/storage/storagetest"
 )
 
+// embedded opens a bus in this process, whichever server other tests use.
+func embedded(t *testing.T, minFree func(total uint64) uint64) *bus.Bus {
+	t.Helper()
+	return storagetest.OpenBus(t, bus.Config{Dir: t.TempDir(), MaxBytes: 64 << 20, DuplicateWindow: time.Minute, MinFree: minFree})
+}
+
 func TestAFullDiskIsRefusedBeforeItIsFull(t *testing.T) {
-	b := open(t, bus.Config{MinFree: func(total uint64) uint64 { return total }}) // there is always something on it
+	b := embedded(t, func(total uint64) uint64 { return total }) // there is always something on it
 	ctx := deadline(t)
 	if err := b.Publish(ctx, bus.Logs, 1, "", []byte("a")); !errors.Is(err, bus.ErrFull) {
 		t.Errorf("publish = %v, want ErrFull", err)
@@ -20,7 +28,7 @@ func TestAFullDiskIsRefusedBeforeItIsFull(t *testing.T) {
 }
 
 func TestADiskWithRoomRefusesNothing(t *testing.T) {
-	b := open(t, bus.Config{MinFree: func(uint64) uint64 { return 1 }})
+	b := embedded(t, func(uint64) uint64 { return 1 })
 	if err := b.Publish(deadline(t), bus.Logs, 1, "", []byte("a")); err != nil {
 		t.Error(err)
 	}

@@ -83,6 +83,32 @@ func (db *DB) PlanBatch(ctx context.Context, c Cursor, origin int64, first, last
 	return next, nil
 }
 
+// ShortenBatch moves the end of the planned batch forward to last, and returns the moved cursor: the
+// rest belongs to later batches. It is only for a batch of which nothing has been stored. ErrConflict
+// and other errors are as in PlanBatch.
+func (db *DB) ShortenBatch(ctx context.Context, c Cursor, last uint64) (Cursor, error) {
+	fail := func(err error) (Cursor, error) {
+		return c, fmt.Errorf("shorten batch %d to %d of %s/%s to %d: %w", c.First, c.Last, c.Stream, c.Reader, last, err)
+	}
+	if c.Version == 0 || c.Done {
+		return fail(errors.New("it is not planned"))
+	}
+	if last < c.First || last >= c.Last {
+		return fail(errors.New("that is no shorter one"))
+	}
+	err := db.InTx(ctx, func(tx *Tx) error {
+		n, err := tx.exec(ctx, `UPDATE cursors SET version = version + 1, last_seq = $4
+			WHERE stream = $1 AND reader = $2 AND version = $3 AND done = 0`, c.Stream, c.Reader, c.Version, int64(last))
+		return changed(n, err)
+	})
+	if err != nil {
+		return fail(err)
+	}
+	c.Version++
+	c.Last = last
+	return c, nil
+}
+
 // FinishBatch marks the planned batch as done and makes the changes of apply, either both or
 // neither, and returns the moved cursor. apply may be nil; it may run more than once, see InTx. An
 // error of apply undoes everything and comes back wrapped, with the batch still planned.

@@ -50,8 +50,12 @@ func TestCursorLife(t *testing.T) {
 		want.Version, want.First, want.Last, want.Done = 4, 12, 1<<63-1, false
 		check("the second plan", c, err)
 
+		c, err = db.ShortenBatch(t.Context(), c, 20)
+		want.Version, want.Last = 5, 20
+		check("shortening", c, err)
+
 		c, err = db.PlanBatch(t.Context(), c, origin+1, 1, 5)
-		want.Origin, want.Version, want.First, want.Last = origin+1, 5, 1, 5
+		want.Origin, want.Version, want.First, want.Last = origin+1, 6, 1, 5
 		check("a stream made anew", c, err)
 	})
 }
@@ -72,11 +76,22 @@ func TestCursorRefuses(t *testing.T) {
 		plan("a part of one that is not done", planned, 5, 9)
 		plan("nothing", planned, 0, 0)
 		plan("a reversed range", planned, 10, 9)
+		shorten := func(name string, c catalog.Cursor, last uint64) {
+			t.Helper()
+			if got, err := db.ShortenBatch(t.Context(), c, last); err == nil || errors.Is(err, catalog.ErrConflict) || got != c {
+				t.Errorf("ShortenBatch %s = %+v, %v; want the cursor as it was and an error other than ErrConflict", name, got, err)
+			}
+		}
+		shorten("to nothing", planned, 4)
+		shorten("to what it is", planned, 10)
+		shorten("to more", planned, 11)
 		done, err := db.FinishBatch(t.Context(), planned, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		plan("what is done", done, 10, 20)
+		shorten("of what is done", done, 7)
+		shorten("without a plan", catalog.Cursor{Stream: "x", Reader: "y"}, 1)
 		if _, err := db.FinishBatch(t.Context(), done, nil); err == nil {
 			t.Error("FinishBatch of a batch that is done succeeded")
 		}
@@ -92,6 +107,8 @@ func TestCursorRefuses(t *testing.T) {
 		}
 		_, err = db.FinishBatch(t.Context(), planned, nil)
 		conflict("FinishBatch with an old cursor", err)
+		_, err = db.ShortenBatch(t.Context(), planned, 7)
+		conflict("ShortenBatch with an old cursor", err)
 		_, err = db.PlanBatch(t.Context(), planned, 7, 5, 10)
 		conflict("PlanBatch with an old cursor", err)
 		_, err = db.PlanBatch(t.Context(), catalog.Cursor{Stream: "logs", Reader: "writer"}, 7, 1, 2)

@@ -75,6 +75,17 @@ func execute(ctx context.Context, address, statement string) error {
 	return errors.Join(err, db.Close())
 }
 
+// EngineExec runs a statement in the database whose address EngineURL returned, for what the test's
+// subject cannot do.
+func EngineExec(t testing.TB, address, statement string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := execute(ctx, address, statement); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // shared is the one engine of a test binary. A process can hold only one cheaply, and no test can
 // hand it to the next, so it is the one variable of this package.
 var shared server

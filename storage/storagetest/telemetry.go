@@ -13,7 +13,14 @@ import (
 // ends.
 func Telemetry(t testing.TB) *telemetry.Store {
 	t.Helper()
-	s, err := telemetry.Open(t.Context(), EngineURL(t), slog.New(slog.DiscardHandler))
+	return OpenTelemetry(t, EngineURL(t))
+}
+
+// OpenTelemetry returns a store on a database that EngineURL returned, and migrates it. It is closed
+// when the test ends.
+func OpenTelemetry(t testing.TB, address string) *telemetry.Store {
+	t.Helper()
+	s, err := telemetry.Open(t.Context(), address, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatalf("open the telemetry store: %v", err)
 	}

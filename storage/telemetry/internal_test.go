@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ClickHouse/ch-go"
+	"github.com/ClickHouse/ch-go/proto"
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/google/go-cmp/cmp"
 
@@ -350,7 +351,7 @@ func BenchmarkLogBlockAdd(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		block.Reset()
-		block.Add(1, f)
+		block.Add(1, 0, f)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/rows, "ns/row")
 }
@@ -385,7 +386,7 @@ func TestAddDoesNotAllocate(t *testing.T) {
 	l, m := NewLogBlock(), NewMetricBlock()
 	if n := testing.AllocsPerRun(20, func() {
 		l.Reset()
-		l.Add(1, logs)
+		l.Add(1, 0, logs)
 	}); n > 100 { // of 800 rows: some for each group of records
 		t.Errorf("LogBlock.Add of 800 rows allocates %v times", n)
 	}
@@ -394,5 +395,48 @@ func TestAddDoesNotAllocate(t *testing.T) {
 		m.Add(1, metrics)
 	}); n > 20 {
 		t.Errorf("MetricBlock.Add of 800 rows allocates %v times", n)
+	}
+}
+
+// TestRowsOfAMessageHaveIDsOfTheirOwn adds frames of the smallest records that there are, as they
+// lie in a message, each to a block of its own, as where a message is parted.
+func TestRowsOfAMessageHaveIDsOfTheirOwn(t *testing.T) {
+	b := NewLogBlock()
+	last := rowID(7, 0) - 1
+	for offset, rows := 0, 1; offset < 512<<10; rows = 2*rows + 1 {
+		f := &telemetrypb.LogFrame{Batches: []*telemetrypb.LogBatch{{Groups: []*telemetrypb.LogGroup{{Records: make([]*telemetrypb.LogRecord, rows)}}}}}
+		for i := range rows {
+			f.Batches[0].Groups[0].Records[i] = &telemetrypb.LogRecord{}
+		}
+		b.Reset()
+		b.Add(7, offset, f)
+		b.number()
+		for _, id := range b.id {
+			if id <= last || id >= rowID(8, 0) {
+				t.Fatalf("id %x after %x", id, last)
+			}
+			last = id
+		}
+		offset += 2 * rows // an empty record is a tag and a length
+	}
+}
+
+func TestRowsAreNumberedAsTheyLie(t *testing.T) {
+	b := NewLogBlock()
+	add := func(seq uint64, project uint32, times ...uint64) {
+		g := &telemetrypb.LogGroup{}
+		for _, at := range times {
+			g.Records = append(g.Records, &telemetrypb.LogRecord{Time: at})
+		}
+		b.Add(seq, 0, &telemetrypb.LogFrame{Batches: []*telemetrypb.LogBatch{{ProjectId: project, Groups: []*telemetrypb.LogGroup{g}}}})
+	}
+	add(5, 2, 30, 10)
+	add(6, 1, 20, 40)
+	add(7, 2, 20, 10)
+	b.number()
+	base := rowID(5, 0)
+	want := proto.ColUInt64{base + 5, base + 2, base, base + 1, base + 4, base + 3}
+	if d := cmp.Diff(want, b.id); d != "" {
+		t.Errorf("ids (-want +got):\n%s", d)
 	}
 }

@@ -74,11 +74,11 @@ func (b *LogBlock) input() proto.Input {
 	}
 }
 
-// Add appends the records of a frame, which the bus keeps under seq. The rows depend on nothing
-// else, so that a replay makes the same ones.
-func (b *LogBlock) Add(seq uint64, f *telemetrypb.LogFrame) {
+// Add appends the records of a frame, which begins at offset in the message that the bus keeps
+// under seq.
+func (b *LogBlock) Add(seq uint64, offset int, f *telemetrypb.LogFrame) {
 	if b.Rows() == 0 {
-		b.base = rowID(seq)
+		b.base = rowID(seq, offset)
 	}
 	for _, batch := range f.GetBatches() {
 		received := batch.GetReceivedAt()

@@ -5,10 +5,12 @@ import "time"
 // maxSeverity is the highest severity number that OpenTelemetry knows.
 const maxSeverity = 24
 
-// rowID is the first id of the rows of a block that begins with the message of this sequence. A
-// block has fewer than 2^20 rows, so that those of the next one, which begins with a later message,
-// have other ids.
-func rowID(seq uint64) uint64 { return seq << 20 }
+// rowID is the first id of the rows of a block that begins with the frame at offset in the message
+// of this sequence; the others count on from it. Ids grow in the order of the bus, and no two blocks
+// have one in common: a block has fewer than 2^20 rows, so that those of one which begins with a
+// later message come after; and where a message is parted, which has several frames only up to
+// bus.TargetMessageBytes, its frames have fewer rows than bytes.
+func rowID(seq uint64, offset int) uint64 { return seq<<20 + uint64(offset) }
 
 const day = 24 * time.Hour
 

@@ -61,7 +61,7 @@ func insertLogs(t testing.TB, s *telemetry.Store, token string, frames ...*telem
 	t.Helper()
 	b := telemetry.NewLogBlock()
 	for i, f := range frames {
-		b.Add(uint64(i+1), f)
+		b.Add(uint64(i+1), 0, f)
 	}
 	if err := s.InsertLogs(t.Context(), token, b); err != nil {
 		t.Fatal(err)
@@ -1060,7 +1060,7 @@ func TestBlocksAreReusable(t *testing.T) {
 		if b.Rows() != 0 {
 			t.Fatalf("%d rows after Reset", b.Rows())
 		}
-		b.Add(uint64(i+1), logFrame(1, name, &telemetrypb.LogRecord{Time: at(0), Body: name, Attributes: pairs(name, name)}))
+		b.Add(uint64(i+1), 0, logFrame(1, name, &telemetrypb.LogRecord{Time: at(0), Body: name, Attributes: pairs(name, name)}))
 		if b.Rows() != 1 || b.Bytes() <= 0 {
 			t.Fatalf("%d rows, %d bytes", b.Rows(), b.Bytes())
 		}
@@ -1089,7 +1089,7 @@ func TestDictionariesOfAllWidths(t *testing.T) {
 		for i := range n {
 			f.Batches[0].Groups = append(f.Batches[0].Groups, &telemetrypb.LogGroup{Service: fmt.Sprint("s", i), Records: []*telemetrypb.LogRecord{{Time: at(0)}}})
 		}
-		b.Add(1, f)
+		b.Add(1, 0, f)
 		if err := s.InsertLogs(t.Context(), fmt.Sprint(n), b); err != nil {
 			t.Fatalf("%d services: %v", n, err)
 		}
@@ -1138,7 +1138,7 @@ func TestMigrateMakesTheDatabase(t *testing.T) {
 	}
 	defer s.Close()
 	b := telemetry.NewLogBlock()
-	b.Add(1, logFrame(1, "api", &telemetrypb.LogRecord{Time: at(0)}))
+	b.Add(1, 0, logFrame(1, "api", &telemetrypb.LogRecord{Time: at(0)}))
 	if err := s.InsertLogs(t.Context(), "a", b); err == nil || !telemetry.Retryable(err) {
 		t.Errorf("an insert without a database: %v, want an error that is retryable", err)
 	}
@@ -1183,7 +1183,7 @@ func TestWithoutAServer(t *testing.T) {
 		t.Errorf("Ping: %v", err)
 	}
 	b := telemetry.NewLogBlock()
-	b.Add(1, logFrame(1, "api", &telemetrypb.LogRecord{Time: at(0)}))
+	b.Add(1, 0, logFrame(1, "api", &telemetrypb.LogRecord{Time: at(0)}))
 	if err := s.InsertLogs(t.Context(), "a", b); !telemetry.Retryable(err) {
 		t.Errorf("InsertLogs: %v, want a retryable error", err)
 	}
@@ -1204,7 +1204,7 @@ func TestCancelledReads(t *testing.T) {
 		t.Errorf("Logs: %v, want context.Canceled", err)
 	}
 	b := telemetry.NewLogBlock()
-	b.Add(1, logFrame(1, "api", &telemetrypb.LogRecord{Time: at(0)}))
+	b.Add(1, 0, logFrame(1, "api", &telemetrypb.LogRecord{Time: at(0)}))
 	if err := s.InsertLogs(ctx, "a", b); !errors.Is(err, context.Canceled) || !telemetry.Retryable(err) {
 		t.Errorf("InsertLogs: %v, want context.Canceled", err)
 	}
@@ -1220,7 +1220,7 @@ func TestClosedStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := telemetry.NewLogBlock()
-	b.Add(1, logFrame(1, "api", &telemetrypb.LogRecord{Time: at(0)}))
+	b.Add(1, 0, logFrame(1, "api", &telemetrypb.LogRecord{Time: at(0)}))
 	if err := s.InsertLogs(t.Context(), "a", b); err == nil {
 		t.Error("InsertLogs on a closed store succeeded")
 	}
