@@ -38,7 +38,8 @@ type Config struct {
 	// larger. The handler may end it earlier.
 	MaxMessages int
 	MaxBytes    int
-	// MaxAge is how long the first message of a batch waits for others.
+	// MaxAge is how long the first message of a batch waits for others, counted from when it was
+	// put on the bus, but a fifth of it at least.
 	MaxAge time.Duration
 	// Outside says that Handler.Store keeps something outside of SQL. An unfinished batch may then
 	// have been stored, and waits for a stream that does not reach its end (which has lost what it
@@ -191,7 +192,10 @@ func (p *attempt) collect(ctx context.Context) error {
 		return err
 	}
 	full, size := p.add(m), m.Size
-	waiting, cancel := context.WithTimeout(ctx, p.cfg.MaxAge)
+	// What waited for the batch before this one has waited enough. The clock of the bus may be
+	// another one.
+	wait := min(p.cfg.MaxAge, max(p.cfg.MaxAge-time.Since(m.Time), p.cfg.MaxAge/5))
+	waiting, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	for !full && len(p.messages) < p.limit && size < p.cfg.MaxBytes {
 		m, err := p.next(waiting)
