@@ -53,17 +53,18 @@ func (s *Server) remoteWrite(c echo.Context) error {
 		}
 		return c.String(http.StatusBadRequest, fmt.Sprintf("the body is not a %s: %s", message, err))
 	}
-	if err := s.spend(project.Number, bus.Metrics, req.Samples); err != nil {
+	defer req.Release()
+	if err := s.spend(project.Number, bus.Metrics, req.Samples()); err != nil {
 		return s.refuseRemoteWrite(c, project.Number, err)
 	}
-	if err := s.publishMetrics(ctx, project.Number, requestID(project.Number, r.URL.Path, body), req.Metrics); err != nil {
+	if err := s.publishMetrics(ctx, project.Number, requestID(project.Number, r.URL.Path, body), req.Set); err != nil {
 		return s.refuseRemoteWrite(c, project.Number, err)
 	}
-	s.meter.accepted(ctx, bus.Metrics, remoteWriteProtocol, req.Samples)
+	s.meter.accepted(ctx, bus.Metrics, remoteWriteProtocol, req.Samples())
 	for reason, n := range req.ByReason {
 		s.meter.rejected(ctx, bus.Metrics, remoteWriteProtocol, reason, n)
 	}
-	noteWritten(c, version, req.Samples)
+	noteWritten(c, version, req.Samples())
 	if req.Rejected > 0 {
 		return c.String(http.StatusBadRequest, req.Message())
 	}

@@ -28,7 +28,7 @@ type sink struct {
 	apply  func(ctx context.Context, tx *catalog.Tx) error
 }
 
-// block is what all of telemetry's blocks are.
+// block is what telemetry's blocks are that take decoded frames.
 type block[F proto.Message] interface {
 	Add(seq uint64, frame F)
 	Rows() int
@@ -36,7 +36,8 @@ type block[F proto.Message] interface {
 	Reset()
 }
 
-// newSink makes the sink of a signal whose rows need nothing in SQL.
+// newSink makes the sink of a signal whose frames are decoded as a whole and whose rows need
+// nothing in SQL.
 func newSink[F proto.Message, B block[F]](s bus.Signal, b B, frame func() F, insert func(context.Context, string, B) error) *sink {
 	return &sink{
 		signal: s,
@@ -61,7 +62,16 @@ func (w *Writer) logs() *sink {
 }
 
 func (w *Writer) metrics() *sink {
-	return newSink(bus.Metrics, telemetry.NewMetricBlock(), func() *telemetrypb.MetricFrame { return &telemetrypb.MetricFrame{} }, w.store.InsertMetrics)
+	b := telemetry.NewMetricBlock()
+	return &sink{
+		signal: bus.Metrics,
+		reset:  b.Reset,
+		add:    b.Add,
+		rows:   b.Rows,
+		bytes:  b.Bytes,
+		insert: func(ctx context.Context, token string) error { return w.store.InsertMetrics(ctx, token, b) },
+		apply:  func(context.Context, *catalog.Tx) error { return nil },
+	}
 }
 
 func (w *Writer) checkins() *sink {

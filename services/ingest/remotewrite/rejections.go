@@ -21,6 +21,7 @@ func refuse(word, format string, args ...any) error {
 var (
 	errHistogram     = refuse("native_histogram_not_kept", histogramNotKept)
 	errNoSamples     = refuse("no_samples", "it has no samples")
+	errTooLarge      = refuse("too_large", "the series of this request come to more than %d MiB, send smaller batches", maxOutputBytes>>20)
 	errOddReferences = refuse("bad_reference", "the references to its labels are not pairs")
 )
 
@@ -49,7 +50,7 @@ func (r *Rejections) add(n int, subject string, err error) {
 		word = late.Reason()
 	}
 	r.Rejected += n
-	r.Add(n, word, subject+": "+err.Error())
+	r.Reasons.Add(n, word, subject+": "+err.Error())
 }
 
 func (r *Rejections) dropExemplars(n int) {
@@ -69,5 +70,5 @@ func (r *Request) Message() string {
 	if r.Exemplars > 0 {
 		parts = append(parts, fmt.Sprintf("%s (%d)", exemplarNotKept, r.Exemplars))
 	}
-	return fmt.Sprintf("%d samples are stored, %d are not: %s", r.Samples, r.Rejected, strings.Join(parts, "; "))
+	return fmt.Sprintf("%d samples are stored, %d are not: %s", r.Samples(), r.Rejected, strings.Join(parts, "; "))
 }
