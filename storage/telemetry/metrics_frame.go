@@ -254,12 +254,8 @@ func (b *MetricBlock) seriesAt(key seriesKey, head []byte, keptHead *span, label
 	if *keptHead == (span{}) {
 		*keptHead = b.keep(head)
 	}
-	valid := true
-	if err := eachLabel(labels, func(key, value []byte) { valid = valid && utf8.Valid(key) && utf8.Valid(value) }); err != nil {
+	if err := checkLabels(labels); err != nil {
 		return 0, err
-	}
-	if !valid {
-		return 0, errFrameText
 	}
 	b.series = append(b.series, blockSeries{key: key, head: *keptHead, labels: b.keep(labels), first: at, last: at})
 	b.index.add(b.series)
@@ -309,31 +305,67 @@ func readMetricHead(data []byte) (m metricHead, err error) {
 // eachLabel calls take with every label of the labels fields of a series.
 func eachLabel(data []byte, take func(key, value []byte)) error {
 	for len(data) > 0 {
-		label, rest, ok := cutBytes(data[1:])
-		if !ok {
-			return errFrameEnds
-		}
-		data = rest
-		var key, value []byte
-		for len(label) > 0 {
-			tag := label[0]
-			if tag != tagKey && tag != tagValue {
-				return errFrameOrder
-			}
-			text, rest, ok := cutBytes(label[1:])
-			if !ok {
-				return errFrameEnds
-			}
-			if tag == tagKey {
-				key = text
-			} else {
-				value = text
-			}
-			label = rest
+		key, value, rest, err := cutLabel(data)
+		if err != nil {
+			return err
 		}
 		take(key, value)
+		data = rest
 	}
 	return nil
+}
+
+// checkLabels returns why eachLabel would fail, or that a text is not UTF-8.
+func checkLabels(data []byte) error {
+	plain := isASCII(data)
+	for len(data) > 0 {
+		key, value, rest, err := cutLabel(data)
+		if err != nil {
+			return err
+		}
+		if !plain && (!utf8.Valid(key) || !utf8.Valid(value)) {
+			return errFrameText
+		}
+		data = rest
+	}
+	return nil
+}
+
+func isASCII(b []byte) bool {
+	const high = 0x8080808080808080
+	for ; len(b) >= 8; b = b[8:] {
+		if binary.LittleEndian.Uint64(b)&high != 0 {
+			return false
+		}
+	}
+	for _, c := range b {
+		if c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// cutLabel cuts a labels field off b.
+func cutLabel(b []byte) (key, value, rest []byte, err error) {
+	label, rest, ok := cutBytes(b[1:])
+	for ok && len(label) > 0 {
+		tag := label[0]
+		var text []byte
+		text, label, ok = cutBytes(label[1:])
+		switch tag {
+		case tagKey:
+			key = text
+		case tagValue:
+			value = text
+		default:
+			return nil, nil, nil, errFrameOrder
+		}
+	}
+	if !ok {
+		return nil, nil, nil, errFrameEnds
+	}
+	return key, value, rest, nil
 }
 
 // cutBytes cuts a length and as many bytes off b.

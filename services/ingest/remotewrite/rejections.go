@@ -50,7 +50,7 @@ func (r *Rejections) add(n int, subject string, err error) {
 		word = late.Reason()
 	}
 	r.Rejected += n
-	r.Reasons.Add(n, word, subject+": "+err.Error())
+	r.Add(n, word, subject+": "+err.Error())
 }
 
 func (r *Rejections) dropExemplars(n int) {

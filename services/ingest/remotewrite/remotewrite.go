@@ -252,7 +252,7 @@ func (c *collector) endSeries() {
 	if len(kept) == 0 {
 		return
 	}
-	if !c.out.Set.Add(c.metric(name), labels, maxOutputBytes, kept...) {
+	if !c.out.Add(c.metric(name), labels, maxOutputBytes, kept...) {
 		c.out.add(len(kept), c.subject(), errTooLarge)
 	}
 }
