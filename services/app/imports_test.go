@@ -85,6 +85,7 @@ func TestWhoMayImportWhat(t *testing.T) {
 		"services/ingest/jsonlog":     {"storage"},
 		"services/ingest/remotewrite": {"storage"},
 		"services/ingest/sentry":      {"storage"},
+		"services/ingest/series":      {"storage"},
 		"services/ingest/checkin":     {"storage"},
 		"services/cmd/midwatch":       {"services/ingest", "services/writer", "services/query", "services/console", "services/alerting"},
 		"alerts/schedule":             {"storage", "proto"},
