@@ -159,8 +159,14 @@ func (b *MetricBlock) addMetric(batch *batchHead, data []byte) error {
 	}
 	var kept span // of head; none yet
 	for len(rest) > 0 {
-		if rest[0] != tagSeries {
+		switch tag := rest[0]; {
+		case tag <= tagKind:
 			return errFrameOrder
+		case tag != tagSeries:
+			if rest, err = skipField(rest); err != nil {
+				return err
+			}
+			continue
 		}
 		series, more, ok := cutBytes(rest[1:])
 		if !ok {
@@ -350,16 +356,15 @@ func isASCII(b []byte) bool {
 func cutLabel(b []byte) (key, value, rest []byte, err error) {
 	label, rest, ok := cutBytes(b[1:])
 	for ok && len(label) > 0 {
-		tag := label[0]
-		var text []byte
-		text, label, ok = cutBytes(label[1:])
-		switch tag {
+		switch label[0] {
 		case tagKey:
-			key = text
+			key, label, ok = cutBytes(label[1:])
 		case tagValue:
-			value = text
+			value, label, ok = cutBytes(label[1:])
 		default:
-			return nil, nil, nil, errFrameOrder
+			if label, err = skipField(label); err != nil {
+				return nil, nil, nil, err
+			}
 		}
 	}
 	if !ok {
