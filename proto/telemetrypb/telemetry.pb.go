@@ -242,10 +242,10 @@ type LogBatch struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	ProjectId  uint32                 `protobuf:"varint,1,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
 	ReceivedAt uint64                 `protobuf:"fixed64,2,opt,name=received_at,json=receivedAt,proto3" json:"received_at,omitempty"`
-	Groups     []*LogGroup            `protobuf:"bytes,3,rep,name=groups,proto3" json:"groups,omitempty"`
 	// For how many days the project keeps logs; 0 is the default. It is decided at acceptance, so
 	// that a replay makes the same rows whatever the project has chosen since.
-	RetentionDays uint32 `protobuf:"varint,4,opt,name=retention_days,json=retentionDays,proto3" json:"retention_days,omitempty"`
+	RetentionDays uint32      `protobuf:"varint,3,opt,name=retention_days,json=retentionDays,proto3" json:"retention_days,omitempty"`
+	Groups        []*LogGroup `protobuf:"bytes,4,rep,name=groups,proto3" json:"groups,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -294,18 +294,18 @@ func (x *LogBatch) GetReceivedAt() uint64 {
 	return 0
 }
 
-func (x *LogBatch) GetGroups() []*LogGroup {
-	if x != nil {
-		return x.Groups
-	}
-	return nil
-}
-
 func (x *LogBatch) GetRetentionDays() uint32 {
 	if x != nil {
 		return x.RetentionDays
 	}
 	return 0
+}
+
+func (x *LogBatch) GetGroups() []*LogGroup {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
 }
 
 // LogGroup shares what is common to the records of one sender.
@@ -529,9 +529,9 @@ type MetricBatch struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	ProjectId  uint32                 `protobuf:"varint,1,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
 	ReceivedAt uint64                 `protobuf:"fixed64,2,opt,name=received_at,json=receivedAt,proto3" json:"received_at,omitempty"`
-	Metrics    []*Metric              `protobuf:"bytes,3,rep,name=metrics,proto3" json:"metrics,omitempty"`
 	// As in LogBatch.
-	RetentionDays uint32 `protobuf:"varint,4,opt,name=retention_days,json=retentionDays,proto3" json:"retention_days,omitempty"`
+	RetentionDays uint32    `protobuf:"varint,3,opt,name=retention_days,json=retentionDays,proto3" json:"retention_days,omitempty"`
+	Metrics       []*Metric `protobuf:"bytes,4,rep,name=metrics,proto3" json:"metrics,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -580,18 +580,18 @@ func (x *MetricBatch) GetReceivedAt() uint64 {
 	return 0
 }
 
-func (x *MetricBatch) GetMetrics() []*Metric {
-	if x != nil {
-		return x.Metrics
-	}
-	return nil
-}
-
 func (x *MetricBatch) GetRetentionDays() uint32 {
 	if x != nil {
 		return x.RetentionDays
 	}
 	return 0
+}
+
+func (x *MetricBatch) GetMetrics() []*Metric {
+	if x != nil {
+		return x.Metrics
+	}
+	return nil
 }
 
 // Metric is one metric under its Prometheus name; histograms and summaries arrive as their series.
@@ -680,13 +680,17 @@ func (x *Metric) GetSeries() []*Series {
 	return nil
 }
 
+// Series is a series with some of its samples. Sample i has time i and value i.
 type Series struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// xxHash64 over the name and the sorted labels, each with its length before it.
 	Fingerprint uint64 `protobuf:"fixed64,1,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
 	// Sorted by key, unique, without the name and without empty values.
-	Labels        []*KeyValue `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty"`
-	Samples       []*Sample   `protobuf:"bytes,3,rep,name=samples,proto3" json:"samples,omitempty"`
+	Labels []*KeyValue `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty"`
+	// Milliseconds since 1970 (UTC).
+	TimesMs []int64 `protobuf:"fixed64,3,rep,packed,name=times_ms,json=timesMs,proto3" json:"times_ms,omitempty"`
+	// NaN with the bits 0x7ff0000000000002 is Prometheus' staleness marker.
+	Values        []float64 `protobuf:"fixed64,4,rep,packed,name=values,proto3" json:"values,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -735,65 +739,18 @@ func (x *Series) GetLabels() []*KeyValue {
 	return nil
 }
 
-func (x *Series) GetSamples() []*Sample {
+func (x *Series) GetTimesMs() []int64 {
 	if x != nil {
-		return x.Samples
+		return x.TimesMs
 	}
 	return nil
 }
 
-type Sample struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Milliseconds since 1970 (UTC).
-	TimeMs int64 `protobuf:"fixed64,1,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
-	// NaN with the bits 0x7ff0000000000002 is Prometheus' staleness marker.
-	Value         float64 `protobuf:"fixed64,2,opt,name=value,proto3" json:"value,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Sample) Reset() {
-	*x = Sample{}
-	mi := &file_telemetrypb_telemetry_proto_msgTypes[9]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Sample) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Sample) ProtoMessage() {}
-
-func (x *Sample) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetrypb_telemetry_proto_msgTypes[9]
+func (x *Series) GetValues() []float64 {
 	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
+		return x.Values
 	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Sample.ProtoReflect.Descriptor instead.
-func (*Sample) Descriptor() ([]byte, []int) {
-	return file_telemetrypb_telemetry_proto_rawDescGZIP(), []int{9}
-}
-
-func (x *Sample) GetTimeMs() int64 {
-	if x != nil {
-		return x.TimeMs
-	}
-	return 0
-}
-
-func (x *Sample) GetValue() float64 {
-	if x != nil {
-		return x.Value
-	}
-	return 0
+	return nil
 }
 
 type ErrorFrame struct {
@@ -805,7 +762,7 @@ type ErrorFrame struct {
 
 func (x *ErrorFrame) Reset() {
 	*x = ErrorFrame{}
-	mi := &file_telemetrypb_telemetry_proto_msgTypes[10]
+	mi := &file_telemetrypb_telemetry_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -817,7 +774,7 @@ func (x *ErrorFrame) String() string {
 func (*ErrorFrame) ProtoMessage() {}
 
 func (x *ErrorFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetrypb_telemetry_proto_msgTypes[10]
+	mi := &file_telemetrypb_telemetry_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -830,7 +787,7 @@ func (x *ErrorFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorFrame.ProtoReflect.Descriptor instead.
 func (*ErrorFrame) Descriptor() ([]byte, []int) {
-	return file_telemetrypb_telemetry_proto_rawDescGZIP(), []int{10}
+	return file_telemetrypb_telemetry_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ErrorFrame) GetEvents() []*ErrorEvent {
@@ -880,7 +837,7 @@ type ErrorEvent struct {
 
 func (x *ErrorEvent) Reset() {
 	*x = ErrorEvent{}
-	mi := &file_telemetrypb_telemetry_proto_msgTypes[11]
+	mi := &file_telemetrypb_telemetry_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -892,7 +849,7 @@ func (x *ErrorEvent) String() string {
 func (*ErrorEvent) ProtoMessage() {}
 
 func (x *ErrorEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetrypb_telemetry_proto_msgTypes[11]
+	mi := &file_telemetrypb_telemetry_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -905,7 +862,7 @@ func (x *ErrorEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorEvent.ProtoReflect.Descriptor instead.
 func (*ErrorEvent) Descriptor() ([]byte, []int) {
-	return file_telemetrypb_telemetry_proto_rawDescGZIP(), []int{11}
+	return file_telemetrypb_telemetry_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ErrorEvent) GetProjectId() uint32 {
@@ -1064,7 +1021,7 @@ type CheckinFrame struct {
 
 func (x *CheckinFrame) Reset() {
 	*x = CheckinFrame{}
-	mi := &file_telemetrypb_telemetry_proto_msgTypes[12]
+	mi := &file_telemetrypb_telemetry_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1076,7 +1033,7 @@ func (x *CheckinFrame) String() string {
 func (*CheckinFrame) ProtoMessage() {}
 
 func (x *CheckinFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetrypb_telemetry_proto_msgTypes[12]
+	mi := &file_telemetrypb_telemetry_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1089,7 +1046,7 @@ func (x *CheckinFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckinFrame.ProtoReflect.Descriptor instead.
 func (*CheckinFrame) Descriptor() ([]byte, []int) {
-	return file_telemetrypb_telemetry_proto_rawDescGZIP(), []int{12}
+	return file_telemetrypb_telemetry_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CheckinFrame) GetCheckins() []*Checkin {
@@ -1135,7 +1092,7 @@ type Checkin struct {
 
 func (x *Checkin) Reset() {
 	*x = Checkin{}
-	mi := &file_telemetrypb_telemetry_proto_msgTypes[13]
+	mi := &file_telemetrypb_telemetry_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1147,7 +1104,7 @@ func (x *Checkin) String() string {
 func (*Checkin) ProtoMessage() {}
 
 func (x *Checkin) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetrypb_telemetry_proto_msgTypes[13]
+	mi := &file_telemetrypb_telemetry_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1160,7 +1117,7 @@ func (x *Checkin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checkin.ProtoReflect.Descriptor instead.
 func (*Checkin) Descriptor() ([]byte, []int) {
-	return file_telemetrypb_telemetry_proto_rawDescGZIP(), []int{13}
+	return file_telemetrypb_telemetry_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Checkin) GetProjectId() uint32 {
@@ -1299,7 +1256,7 @@ type MonitorConfig struct {
 
 func (x *MonitorConfig) Reset() {
 	*x = MonitorConfig{}
-	mi := &file_telemetrypb_telemetry_proto_msgTypes[14]
+	mi := &file_telemetrypb_telemetry_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1311,7 +1268,7 @@ func (x *MonitorConfig) String() string {
 func (*MonitorConfig) ProtoMessage() {}
 
 func (x *MonitorConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_telemetrypb_telemetry_proto_msgTypes[14]
+	mi := &file_telemetrypb_telemetry_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1324,7 +1281,7 @@ func (x *MonitorConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MonitorConfig.ProtoReflect.Descriptor instead.
 func (*MonitorConfig) Descriptor() ([]byte, []int) {
-	return file_telemetrypb_telemetry_proto_rawDescGZIP(), []int{14}
+	return file_telemetrypb_telemetry_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *MonitorConfig) GetScheduleKind() string {
@@ -1390,9 +1347,9 @@ const file_telemetrypb_telemetry_proto_rawDesc = "" +
 	"\n" +
 	"project_id\x18\x01 \x01(\rR\tprojectId\x12\x1f\n" +
 	"\vreceived_at\x18\x02 \x01(\x06R\n" +
-	"receivedAt\x127\n" +
-	"\x06groups\x18\x03 \x03(\v2\x1f.midwatch.telemetry.v1.LogGroupR\x06groups\x12%\n" +
-	"\x0eretention_days\x18\x04 \x01(\rR\rretentionDays\"\xb3\x01\n" +
+	"receivedAt\x12%\n" +
+	"\x0eretention_days\x18\x03 \x01(\rR\rretentionDays\x127\n" +
+	"\x06groups\x18\x04 \x03(\v2\x1f.midwatch.telemetry.v1.LogGroupR\x06groups\"\xb3\x01\n" +
 	"\bLogGroup\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x14\n" +
 	"\x05scope\x18\x02 \x01(\tR\x05scope\x12;\n" +
@@ -1415,9 +1372,9 @@ const file_telemetrypb_telemetry_proto_rawDesc = "" +
 	"\n" +
 	"project_id\x18\x01 \x01(\rR\tprojectId\x12\x1f\n" +
 	"\vreceived_at\x18\x02 \x01(\x06R\n" +
-	"receivedAt\x127\n" +
-	"\ametrics\x18\x03 \x03(\v2\x1d.midwatch.telemetry.v1.MetricR\ametrics\x12%\n" +
-	"\x0eretention_days\x18\x04 \x01(\rR\rretentionDays\"\xe1\x01\n" +
+	"receivedAt\x12%\n" +
+	"\x0eretention_days\x18\x03 \x01(\rR\rretentionDays\x127\n" +
+	"\ametrics\x18\x04 \x03(\v2\x1d.midwatch.telemetry.v1.MetricR\ametrics\"\xe1\x01\n" +
 	"\x06Metric\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1f\n" +
 	"\vsource_name\x18\x02 \x01(\tR\n" +
@@ -1425,14 +1382,12 @@ const file_telemetrypb_telemetry_proto_rawDesc = "" +
 	"\x04unit\x18\x03 \x01(\tR\x04unit\x12 \n" +
 	"\vdescription\x18\x04 \x01(\tR\vdescription\x125\n" +
 	"\x04kind\x18\x05 \x01(\x0e2!.midwatch.telemetry.v1.MetricKindR\x04kind\x125\n" +
-	"\x06series\x18\x06 \x03(\v2\x1d.midwatch.telemetry.v1.SeriesR\x06series\"\x9c\x01\n" +
+	"\x06series\x18\x06 \x03(\v2\x1d.midwatch.telemetry.v1.SeriesR\x06series\"\x96\x01\n" +
 	"\x06Series\x12 \n" +
 	"\vfingerprint\x18\x01 \x01(\x06R\vfingerprint\x127\n" +
-	"\x06labels\x18\x02 \x03(\v2\x1f.midwatch.telemetry.v1.KeyValueR\x06labels\x127\n" +
-	"\asamples\x18\x03 \x03(\v2\x1d.midwatch.telemetry.v1.SampleR\asamples\"7\n" +
-	"\x06Sample\x12\x17\n" +
-	"\atime_ms\x18\x01 \x01(\x10R\x06timeMs\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x01R\x05value\"G\n" +
+	"\x06labels\x18\x02 \x03(\v2\x1f.midwatch.telemetry.v1.KeyValueR\x06labels\x12\x19\n" +
+	"\btimes_ms\x18\x03 \x03(\x10R\atimesMs\x12\x16\n" +
+	"\x06values\x18\x04 \x03(\x01R\x06values\"G\n" +
 	"\n" +
 	"ErrorFrame\x129\n" +
 	"\x06events\x18\x01 \x03(\v2!.midwatch.telemetry.v1.ErrorEventR\x06events\"\xff\x04\n" +
@@ -1523,7 +1478,7 @@ func file_telemetrypb_telemetry_proto_rawDescGZIP() []byte {
 }
 
 var file_telemetrypb_telemetry_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_telemetrypb_telemetry_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_telemetrypb_telemetry_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_telemetrypb_telemetry_proto_goTypes = []any{
 	(MetricKind)(0),       // 0: midwatch.telemetry.v1.MetricKind
 	(CheckinStatus)(0),    // 1: midwatch.telemetry.v1.CheckinStatus
@@ -1536,12 +1491,11 @@ var file_telemetrypb_telemetry_proto_goTypes = []any{
 	(*MetricBatch)(nil),   // 8: midwatch.telemetry.v1.MetricBatch
 	(*Metric)(nil),        // 9: midwatch.telemetry.v1.Metric
 	(*Series)(nil),        // 10: midwatch.telemetry.v1.Series
-	(*Sample)(nil),        // 11: midwatch.telemetry.v1.Sample
-	(*ErrorFrame)(nil),    // 12: midwatch.telemetry.v1.ErrorFrame
-	(*ErrorEvent)(nil),    // 13: midwatch.telemetry.v1.ErrorEvent
-	(*CheckinFrame)(nil),  // 14: midwatch.telemetry.v1.CheckinFrame
-	(*Checkin)(nil),       // 15: midwatch.telemetry.v1.Checkin
-	(*MonitorConfig)(nil), // 16: midwatch.telemetry.v1.MonitorConfig
+	(*ErrorFrame)(nil),    // 11: midwatch.telemetry.v1.ErrorFrame
+	(*ErrorEvent)(nil),    // 12: midwatch.telemetry.v1.ErrorEvent
+	(*CheckinFrame)(nil),  // 13: midwatch.telemetry.v1.CheckinFrame
+	(*Checkin)(nil),       // 14: midwatch.telemetry.v1.Checkin
+	(*MonitorConfig)(nil), // 15: midwatch.telemetry.v1.MonitorConfig
 }
 var file_telemetrypb_telemetry_proto_depIdxs = []int32{
 	4,  // 0: midwatch.telemetry.v1.LogFrame.batches:type_name -> midwatch.telemetry.v1.LogBatch
@@ -1554,17 +1508,16 @@ var file_telemetrypb_telemetry_proto_depIdxs = []int32{
 	0,  // 7: midwatch.telemetry.v1.Metric.kind:type_name -> midwatch.telemetry.v1.MetricKind
 	10, // 8: midwatch.telemetry.v1.Metric.series:type_name -> midwatch.telemetry.v1.Series
 	2,  // 9: midwatch.telemetry.v1.Series.labels:type_name -> midwatch.telemetry.v1.KeyValue
-	11, // 10: midwatch.telemetry.v1.Series.samples:type_name -> midwatch.telemetry.v1.Sample
-	13, // 11: midwatch.telemetry.v1.ErrorFrame.events:type_name -> midwatch.telemetry.v1.ErrorEvent
-	2,  // 12: midwatch.telemetry.v1.ErrorEvent.tags:type_name -> midwatch.telemetry.v1.KeyValue
-	15, // 13: midwatch.telemetry.v1.CheckinFrame.checkins:type_name -> midwatch.telemetry.v1.Checkin
-	1,  // 14: midwatch.telemetry.v1.Checkin.status:type_name -> midwatch.telemetry.v1.CheckinStatus
-	16, // 15: midwatch.telemetry.v1.Checkin.config:type_name -> midwatch.telemetry.v1.MonitorConfig
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	12, // 10: midwatch.telemetry.v1.ErrorFrame.events:type_name -> midwatch.telemetry.v1.ErrorEvent
+	2,  // 11: midwatch.telemetry.v1.ErrorEvent.tags:type_name -> midwatch.telemetry.v1.KeyValue
+	14, // 12: midwatch.telemetry.v1.CheckinFrame.checkins:type_name -> midwatch.telemetry.v1.Checkin
+	1,  // 13: midwatch.telemetry.v1.Checkin.status:type_name -> midwatch.telemetry.v1.CheckinStatus
+	15, // 14: midwatch.telemetry.v1.Checkin.config:type_name -> midwatch.telemetry.v1.MonitorConfig
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_telemetrypb_telemetry_proto_init() }
@@ -1578,7 +1531,7 @@ func file_telemetrypb_telemetry_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_telemetrypb_telemetry_proto_rawDesc), len(file_telemetrypb_telemetry_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   15,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

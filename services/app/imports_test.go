@@ -86,6 +86,7 @@ func TestWhoMayImportWhat(t *testing.T) {
 		"services/ingest/jsonlog":     {"storage"},
 		"services/ingest/remotewrite": {"storage"},
 		"services/ingest/sentry":      {"storage"},
+		"services/ingest/series":      {"storage"},
 		"services/ingest/checkin":     {"storage"},
 		"services/bench":              {"proto", "alerts", "ui", "services/access", "services/alerting", "services/app", "services/config", "services/console", "services/ingest", "services/query", "services/self", "services/writer", "storage/bus", "storage/cache", "storage/catalog", "storage/telemetry"},
 		"services/cmd/midwatch":       {"services/ingest", "services/writer", "services/query", "services/console", "services/alerting"},

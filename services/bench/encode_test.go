@@ -126,9 +126,9 @@ func TestRemoteWriteIsReadByIntake(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got += read.Samples
-		if read.Samples != r.records || len(read.Metrics) == 0 {
-			t.Errorf("%d of %d samples are read", read.Samples, r.records)
+		got += read.Samples()
+		if read.Samples() != r.records {
+			t.Errorf("%d of %d samples are read", read.Samples(), r.records)
 		}
 	}
 	if got != c.count {

@@ -129,7 +129,7 @@ func TestFrameIsShownAsJSON(t *testing.T) {
 
 func TestWhatCannotBeDecodedIsShownAsItIs(t *testing.T) {
 	d := newDesk(t)
-	for seq, data := range []string{"\xff\xff\xff broken", "\xf8\x01\x01", "\x0a\x04\x1a\x02\x0a\xff"} {
+	for seq, data := range []string{"\xff\xff\xff broken", "\xf8\x01\x01", "\x0a\x04\x22\x02\x0a\xff"} {
 		d.putAside(bus.Logs, uint64(seq+1), []byte(data), "refused")
 		var letter deadletter.Letter
 		if code := d.ask(http.MethodGet, "/deadletters/"+string(rune('1'+seq)), &letter); code != 200 {

@@ -37,7 +37,7 @@ func TestALongSeriesIsPublishedInSeveralFrames(t *testing.T) {
 	samples, frames := 0, e.storedMetrics(t)
 	for _, m := range frames {
 		for _, s := range m.Series {
-			samples += len(s.Samples)
+			samples += len(s.Values)
 		}
 	}
 	if samples != n || len(frames) < 2 {

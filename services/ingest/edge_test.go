@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -650,18 +649,6 @@ func TestWire(t *testing.T) {
 	gotGroup := new(telemetrypb.LogGroup)
 	if err := proto.Unmarshal(b, gotGroup); err != nil || !proto.Equal(gotGroup, group) {
 		t.Errorf("group = %v, %v", gotGroup, err)
-	}
-	metric := &telemetrypb.Metric{Name: "n", SourceName: "s", Unit: "u", Description: "d", Kind: 3, Series: []*telemetrypb.Series{
-		{},
-		{Fingerprint: 1<<64 - 1, Labels: kvs, Samples: []*telemetrypb.Sample{{}, {TimeMs: -5}, {Value: math.Copysign(0, -1)}, {Value: 1.5, TimeMs: 1}}},
-	}}
-	b = appendMetric(nil, metric)
-	for _, s := range metric.Series {
-		b = appendBytes(b, fieldMetricSeries, appendSeries(nil, s, s.Samples))
-	}
-	gotMetric := new(telemetrypb.Metric)
-	if err := proto.Unmarshal(b, gotMetric); err != nil || !proto.Equal(gotMetric, metric) {
-		t.Errorf("metric = %v, %v", gotMetric, err)
 	}
 	// One string that is not UTF-8 would lose the whole frame.
 	gotRecord := new(telemetrypb.LogRecord)

@@ -299,8 +299,8 @@ func TestOTelSDK(t *testing.T) {
 					key += " " + l.Value
 				}
 			}
-			for _, one := range s.Samples {
-				got[key] = one.Value
+			for _, v := range s.Values {
+				got[key] = v
 			}
 		}
 	}

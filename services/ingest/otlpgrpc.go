@@ -25,6 +25,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/midwatch/midwatch/storage/bus"
+	"github.com/midwatch/midwatch/storage/catalog"
 )
 
 // maxStreams bounds the calls of one connection at one time.
@@ -46,20 +47,21 @@ func (s *Server) GRPCOptions() []grpc.ServerOption {
 // RegisterGRPC adds the OTLP services of the served signals to a server with GRPCOptions.
 func (s *Server) RegisterGRPC(g *grpc.Server) {
 	if s.serve.Metrics {
-		register(g, s, bus.Metrics, colmetricspb.MetricsService_ServiceDesc, func() *colmetricspb.ExportMetricsServiceRequest { return new(colmetricspb.ExportMetricsServiceRequest) }, s.exportMetrics)
+		register(g, s, bus.Metrics, colmetricspb.MetricsService_ServiceDesc, decodeMetrics, s.exportMetrics)
 	}
 	if s.serve.Logs {
-		register(g, s, bus.Logs, collogspb.LogsService_ServiceDesc, func() *collogspb.ExportLogsServiceRequest { return new(collogspb.ExportLogsServiceRequest) }, s.exportLogs)
+		register(g, s, bus.Logs, collogspb.LogsService_ServiceDesc, decoder[*collogspb.ExportLogsServiceRequest], s.exportLogs)
 	}
 	if s.serve.Metrics || s.serve.Logs {
-		register(g, s, traces, coltracepb.TraceService_ServiceDesc, func() *coltracepb.ExportTraceServiceRequest { return new(coltracepb.ExportTraceServiceRequest) }, s.exportTraces)
+		register(g, s, traces, coltracepb.TraceService_ServiceDesc, decoder[*coltracepb.ExportTraceServiceRequest], s.exportTraces)
 	}
 }
 
 // register adds a service whose one method is Export. The generated handlers decode a message
 // before anyone has looked at the key; this one does not.
-func register[Request, Response proto.Message](
-	g *grpc.Server, s *Server, signal bus.Signal, desc grpc.ServiceDesc, newRequest func() Request,
+func register[Request any, Response proto.Message](
+	g *grpc.Server, s *Server, signal bus.Signal, desc grpc.ServiceDesc,
+	decode func(project catalog.Project, body []byte, json bool) (Request, error),
 	keep func(ctx context.Context, e exporter, req Request) (Response, error),
 ) {
 	method := "/" + desc.ServiceName + "/Export"
@@ -70,7 +72,7 @@ func register[Request, Response proto.Message](
 		Methods: []grpc.MethodDesc{{
 			MethodName: "Export",
 			Handler: func(_ any, ctx context.Context, receive func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-				resp, err := call(ctx, s, signal, method, receive, newRequest(), keep)
+				resp, err := call(ctx, s, signal, method, receive, decode, keep)
 				if err != nil {
 					return nil, err
 				}
@@ -95,8 +97,9 @@ func (c bytesCodec) Unmarshal(data mem.BufferSlice, v any) error {
 }
 
 // call serves one OTLP/gRPC request: the same steps for every signal.
-func call[Request, Response proto.Message](
-	ctx context.Context, s *Server, signal bus.Signal, method string, receive func(any) error, req Request,
+func call[Request any, Response proto.Message](
+	ctx context.Context, s *Server, signal bus.Signal, method string, receive func(any) error,
+	decode func(project catalog.Project, body []byte, json bool) (Request, error),
 	keep func(ctx context.Context, e exporter, req Request) (Response, error),
 ) (resp Response, err error) {
 	start := time.Now()
@@ -123,7 +126,8 @@ func call[Request, Response proto.Message](
 		return resp, s.statusOf(s.busy())
 	}
 	defer s.held.give(int64(size))
-	if err := decodeProto(body, req); err != nil {
+	req, err := decode(project, body, false)
+	if err != nil {
 		return resp, status.Errorf(codes.InvalidArgument, "the message is not an OTLP %s request: %s", signal, err)
 	}
 	resp, err = keep(ctx, exporter{project, requestID(project.Number, method, body), otlpGRPC}, req)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/midwatch/midwatch/services/ingest/otlp"
 	"github.com/midwatch/midwatch/services/ingest/record"
+	"github.com/midwatch/midwatch/services/ingest/series"
 	"github.com/midwatch/midwatch/storage/bus"
 	"github.com/midwatch/midwatch/storage/catalog"
 )
@@ -35,20 +36,21 @@ const (
 const tracesNotKept = "traces are not kept yet: metrics and logs are; set OTEL_TRACES_EXPORTER=none to stop sending them"
 
 func (s *Server) otlpLogs(c echo.Context) error {
-	return export(s, c, bus.Logs, new(collogspb.ExportLogsServiceRequest), s.exportLogs)
+	return export(s, c, bus.Logs, decoder[*collogspb.ExportLogsServiceRequest], s.exportLogs)
 }
 
 func (s *Server) otlpMetrics(c echo.Context) error {
-	return export(s, c, bus.Metrics, new(colmetricspb.ExportMetricsServiceRequest), s.exportMetrics)
+	return export(s, c, bus.Metrics, decodeMetrics, s.exportMetrics)
 }
 
 func (s *Server) otlpTraces(c echo.Context) error {
-	return export(s, c, traces, new(coltracepb.ExportTraceServiceRequest), s.exportTraces)
+	return export(s, c, traces, decoder[*coltracepb.ExportTraceServiceRequest], s.exportTraces)
 }
 
 // export serves one OTLP/HTTP request: the same steps for every signal.
-func export[Request, Response proto.Message](
-	s *Server, c echo.Context, signal bus.Signal, req Request,
+func export[Request any, Response proto.Message](
+	s *Server, c echo.Context, signal bus.Signal,
+	decode func(project catalog.Project, body []byte, json bool) (Request, error),
 	keep func(ctx context.Context, e exporter, req Request) (Response, error),
 ) error {
 	r := c.Request()
@@ -73,7 +75,8 @@ func export[Request, Response proto.Message](
 	if err != nil {
 		return wire.refuse(s, c, project.Number, err)
 	}
-	if err := wire.decode(body, req); errors.Is(err, otlp.ErrTooManyMessages) {
+	req, err := decode(project, body, wire.json)
+	if errors.Is(err, otlp.ErrTooManyMessages) {
 		return wire.fail(c, http.StatusRequestEntityTooLarge, codes.ResourceExhausted, err.Error())
 	} else if err != nil {
 		return wire.fail(c, http.StatusBadRequest, codes.InvalidArgument, fmt.Sprintf("the body is not an OTLP %s request as %s: %s", signal, wire.contentType, err))
@@ -91,22 +94,47 @@ type otlpCodec struct {
 	json        bool
 }
 
-func (w otlpCodec) decode(body []byte, m proto.Message) error {
-	if !w.json {
-		return decodeProto(body, m)
+// decoder decodes a request into its generated struct, unless it would take far more memory than
+// its bytes.
+func decoder[M interface {
+	*T
+	proto.Message
+}, T any](_ catalog.Project, body []byte, json bool) (M, error) {
+	m := M(new(T))
+	if json {
+		return m, decodeJSON(body, m)
 	}
+	if err := otlp.Scan(body, m.ProtoReflect().Descriptor()); err != nil {
+		return nil, err
+	}
+	return m, proto.Unmarshal(body, m)
+}
+
+func decodeJSON(body []byte, m proto.Message) error {
 	if len(body) == 0 {
 		return nil // as in protobuf: a request that asks for nothing
 	}
 	return otlp.UnmarshalJSON(string(body), m)
 }
 
-// decodeProto decodes a message unless it would take far more memory than its bytes.
-func decodeProto(body []byte, m proto.Message) error {
-	if err := otlp.Scan(body, m.ProtoReflect().Descriptor()); err != nil {
-		return err
+// samples are what is kept of a request of metrics, and what is not.
+type samples struct {
+	*series.Set
+	rejections *otlp.Rejections
+}
+
+func decodeMetrics(project catalog.Project, body []byte, json bool) (samples, error) {
+	times := window(project.Retention.Metrics)
+	if json {
+		req := new(colmetricspb.ExportMetricsServiceRequest)
+		if err := decodeJSON(body, req); err != nil {
+			return samples{}, err
+		}
+		set, rejections := otlp.Metrics(req, times)
+		return samples{set, rejections}, nil
 	}
-	return proto.Unmarshal(body, m)
+	set, rejections, err := otlp.DecodeMetrics(body, times)
+	return samples{set, rejections}, err
 }
 
 func (w otlpCodec) answer(c echo.Context, code int, m proto.Message) error {
@@ -177,26 +205,22 @@ func (s *Server) exportLogs(ctx context.Context, e exporter, req *collogspb.Expo
 	return resp, nil
 }
 
-// exportMetrics is exportLogs for metrics. What counts are samples: a histogram's point is many.
-func (s *Server) exportMetrics(ctx context.Context, e exporter, req *colmetricspb.ExportMetricsServiceRequest) (*colmetricspb.ExportMetricsServiceResponse, error) {
-	metrics, rejections := otlp.Metrics(req, window(e.project.Retention.Metrics))
-	n := 0
-	for _, m := range metrics {
-		for _, series := range m.Series {
-			n += len(series.Samples)
-		}
-	}
+// exportMetrics is exportLogs for metrics. What counts are samples: a histogram's point is many. It
+// releases what it is given.
+func (s *Server) exportMetrics(ctx context.Context, e exporter, req samples) (*colmetricspb.ExportMetricsServiceResponse, error) {
+	defer req.Release()
+	n := req.Samples()
 	if err := s.spend(e.project.Number, bus.Metrics, n); err != nil {
 		return nil, err
 	}
-	if err := s.publishMetrics(ctx, e.project, e.requestID, metrics); err != nil {
+	if err := s.publishMetrics(ctx, e.project, e.requestID, req.Set); err != nil {
 		return nil, err
 	}
 	s.meter.accepted(ctx, bus.Metrics, e.protocol, n)
-	s.countRejections(ctx, bus.Metrics, e.protocol, rejections)
+	s.countRejections(ctx, bus.Metrics, e.protocol, req.rejections)
 	resp := new(colmetricspb.ExportMetricsServiceResponse)
-	if rejections.Count > 0 {
-		resp.PartialSuccess = &colmetricspb.ExportMetricsPartialSuccess{RejectedDataPoints: rejections.Count, ErrorMessage: rejections.Message()}
+	if req.rejections.Count > 0 {
+		resp.PartialSuccess = &colmetricspb.ExportMetricsPartialSuccess{RejectedDataPoints: req.rejections.Count, ErrorMessage: req.rejections.Message()}
 	}
 	return resp, nil
 }

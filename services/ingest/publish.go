@@ -8,14 +8,15 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/midwatch/midwatch/proto/telemetrypb"
+	"github.com/midwatch/midwatch/services/ingest/series"
 	"github.com/midwatch/midwatch/storage/bus"
 	"github.com/midwatch/midwatch/storage/catalog"
 )
@@ -59,25 +60,31 @@ func (s *Server) publishLogs(ctx context.Context, project catalog.Project, reque
 	return p.flush(ctx)
 }
 
-// maxSeriesSamples bounds the samples of one item of a frame, about 200 KB: a series with more is
-// cut, its labels repeated.
-const maxSeriesSamples = 10_000
-
-// publishMetrics is publishLogs for metrics.
-func (s *Server) publishMetrics(ctx context.Context, project catalog.Project, requestID string, metrics []*telemetrypb.Metric) error {
-	p := s.packer(bus.Metrics, project.Number, project.Retention.Metrics, requestID)
-	for _, m := range metrics {
-		p.openGroup(func(b []byte) []byte { return appendMetric(b, m) })
-		for _, series := range m.Series {
-			for samples := range slices.Chunk(series.Samples, maxSeriesSamples) {
-				p.item = appendSeries(p.item[:0], series, samples)
-				if err := p.add(ctx, fieldMetricSeries); err != nil {
-					return err
-				}
-			}
+// publishMetrics is publishLogs for metrics, every series of which fits into a message.
+func (s *Server) publishMetrics(ctx context.Context, project catalog.Project, requestID string, set *series.Set) error {
+	p := frameBuffers.Get().(*[]byte)
+	frames := set.Frames(project.Number, project.Retention.Metrics, s.bus.TargetFrameBytes())
+	for n := 0; ; n++ {
+		frame := frames.Next((*p)[:0], time.Now())
+		if len(frame) == 0 {
+			frameBuffers.Put(p)
+			return nil
+		}
+		*p = frame
+		if err := s.publish(ctx, bus.Metrics, project.Number, requestID, n, frame); err != nil {
+			return err // the frame may still be on its way: its buffer is not used again
 		}
 	}
-	return p.flush(ctx)
+}
+
+// frameBuffers are for frames of up to about bus.TargetMessageBytes.
+var frameBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// publish stores frame n of a request.
+func (s *Server) publish(ctx context.Context, signal bus.Signal, project uint32, requestID string, n int, frame []byte) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.PublishTimeout, errors.New("the buffer did not store the message in time"))
+	defer cancel()
+	return s.bus.Publish(ctx, signal, project, requestID+"-"+strconv.Itoa(n), frame)
 }
 
 // publishErrors stores the events of one request. The events have their project and times
@@ -111,9 +118,9 @@ func publishEach[M proto.Message](ctx context.Context, p *packer, messages []M) 
 	return p.flush(ctx)
 }
 
-// packer writes frames of up to about bus.TargetFrameBytes. The frames of logs and metrics have
-// two levels above the item, a batch and a group that shares what its items have in common; the
-// others have the items directly.
+// packer writes frames of up to about bus.TargetFrameBytes. The frames of logs have two levels
+// above the item, a batch and a group that shares what its items have in common; the others have
+// the items directly.
 type packer struct {
 	server  *Server
 	signal  bus.Signal
@@ -137,7 +144,7 @@ func (s *Server) packer(signal bus.Signal, project uint32, days int, requestID s
 }
 
 // grouped reports whether the frames have batches and groups.
-func (p *packer) grouped() bool { return p.signal == bus.Logs || p.signal == bus.Metrics }
+func (p *packer) grouped() bool { return p.signal == bus.Logs }
 
 // begin starts a frame.
 func (p *packer) begin(now time.Time) {
@@ -206,10 +213,7 @@ func (p *packer) flush(ctx context.Context) error {
 		p.frame = appendBytes(p.frame[:0], fieldFrameItems, p.batch)
 		frame = p.frame
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, p.server.cfg.PublishTimeout, errors.New("the buffer did not store the message in time"))
-	defer cancel()
-	id := p.id + "-" + strconv.Itoa(p.sent)
-	if err := p.server.bus.Publish(ctx, p.signal, p.project, id, frame); err != nil {
+	if err := p.server.publish(ctx, p.signal, p.project, p.id, p.sent, frame); err != nil {
 		return err
 	}
 	p.sent++

@@ -41,7 +41,7 @@ func (s *Server) remoteWrite(c echo.Context) error {
 	if err != nil {
 		return s.refuseRemoteWrite(c, 0, err)
 	}
-	body, err := s.snappyBody(c, s.cfg.MaxBodyBytes)
+	body, packed, err := s.snappyBody(c, s.cfg.MaxBodyBytes)
 	if err != nil {
 		return s.refuseRemoteWrite(c, project.Number, err)
 	}
@@ -53,17 +53,19 @@ func (s *Server) remoteWrite(c echo.Context) error {
 		}
 		return c.String(http.StatusBadRequest, fmt.Sprintf("the body is not a %s: %s", message, err))
 	}
-	if err := s.spend(project.Number, bus.Metrics, req.Samples); err != nil {
+	defer req.Release()
+	if err := s.spend(project.Number, bus.Metrics, req.Samples()); err != nil {
 		return s.refuseRemoteWrite(c, project.Number, err)
 	}
-	if err := s.publishMetrics(ctx, project, requestID(project.Number, r.URL.Path, body), req.Metrics); err != nil {
+	// A sender repeats what it has packed once. That is several times shorter, and so is its hash.
+	if err := s.publishMetrics(ctx, project, requestID(project.Number, r.URL.Path, packed), req.Set); err != nil {
 		return s.refuseRemoteWrite(c, project.Number, err)
 	}
-	s.meter.accepted(ctx, bus.Metrics, remoteWriteProtocol, req.Samples)
+	s.meter.accepted(ctx, bus.Metrics, remoteWriteProtocol, req.Samples())
 	for reason, n := range req.ByReason {
 		s.meter.rejected(ctx, bus.Metrics, remoteWriteProtocol, reason, n)
 	}
-	noteWritten(c, version, req.Samples)
+	noteWritten(c, version, req.Samples())
 	if req.Rejected > 0 {
 		return c.String(http.StatusBadRequest, req.Message())
 	}
@@ -109,25 +111,26 @@ func noteWritten(c echo.Context, version remotewrite.Version, samples int) {
 	h.Set("X-Prometheus-Remote-Write-Exemplars-Written", "0")
 }
 
-// snappyBody is body for snappy's block format, which it is in also where no encoding is given.
-func (s *Server) snappyBody(c echo.Context, limit int64) ([]byte, error) {
+// snappyBody is body for snappy's block format, which it is in also where no encoding is given. It
+// returns the body as it was sent as well.
+func (s *Server) snappyBody(c echo.Context, limit int64) (body, packed []byte, err error) {
 	encoding := c.Request().Header.Get(echo.HeaderContentEncoding)
 	if e := strings.TrimSpace(encoding); e != "" && !strings.EqualFold(e, "snappy") {
-		return nil, fmt.Errorf("%w %q: send snappy", errEncoding, encoding)
+		return nil, nil, fmt.Errorf("%w %q: send snappy", errEncoding, encoding)
 	}
-	packed, err := s.bodyAs(c, "identity", limit)
+	packed, err = s.bodyAs(c, "identity", limit)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	n, err := snappy.DecodedLen(packed)
 	if err != nil {
-		return nil, fmt.Errorf("%w as snappy: %w", errCorrupt, err)
+		return nil, nil, fmt.Errorf("%w as snappy: %w", errCorrupt, err)
 	}
 	if int64(n) > limit {
-		return nil, tooLarge(limit)
+		return nil, nil, tooLarge(limit)
 	}
 	if n > snappyRatio*len(packed) {
-		return nil, fmt.Errorf("%w as snappy: %d bytes cannot become %d", errCorrupt, len(packed), n)
+		return nil, nil, fmt.Errorf("%w as snappy: %d bytes cannot become %d", errCorrupt, len(packed), n)
 	}
 	l, _ := c.Get(leaseKey).(*lease)
 	if l == nil {
@@ -137,18 +140,18 @@ func (s *Server) snappyBody(c echo.Context, limit int64) ([]byte, error) {
 	p := buffers.Get().(*[]byte)
 	l.buffers = append(l.buffers, p)
 	if err := s.hold(l, int64(max(n, cap(*p)))); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if cap(*p) < n {
 		*p = make([]byte, 0, n)
 	}
-	body, err := snappy.Decode((*p)[:0], packed)
+	body, err = snappy.Decode((*p)[:0], packed)
 	if err != nil {
-		return nil, fmt.Errorf("%w as snappy: %w", errCorrupt, err)
+		return nil, nil, fmt.Errorf("%w as snappy: %w", errCorrupt, err)
 	}
 	*p = body
 	l.bytes += int64(n - len(packed))
-	return body, nil
+	return body, packed, nil
 }
 
 // refuseRemoteWrite answers for an error of any of the steps. A full buffer is 503: Prometheus

@@ -64,8 +64,8 @@ func (e *edge) storedSamples(t *testing.T) []string {
 	out := []string{}
 	for _, m := range e.storedMetrics(t) {
 		for _, s := range m.Series {
-			for _, one := range s.Samples {
-				out = append(out, fmt.Sprintf("%s %v", m.Name, one.Value))
+			for _, v := range s.Values {
+				out = append(out, fmt.Sprintf("%s %v", m.Name, v))
 			}
 		}
 	}
@@ -246,7 +246,7 @@ func TestRemoteWriteKeepsStaleMarkers(t *testing.T) {
 	if got := e.post(t, "/api/v1/write", snappy.Encode(nil, writeV1(time.Now(), series.Stale(), "up")), "Content-Type", typeV1); got.status != 204 {
 		t.Fatalf("%d %s", got.status, got.body)
 	}
-	if got := e.storedMetrics(t)[0].Series[0].Samples[0].Value; math.Float64bits(got) != math.Float64bits(series.Stale()) {
+	if got := e.storedMetrics(t)[0].Series[0].Values[0]; math.Float64bits(got) != math.Float64bits(series.Stale()) {
 		t.Errorf("the staleness marker became %x", math.Float64bits(got))
 	}
 }

@@ -85,7 +85,7 @@ func TestWhatIsOlderThanTheProjectKeepsItIsRefused(t *testing.T) {
 		t.Errorf("stored: %s", got)
 	}
 	batches := stored(t, e.bus, bus.Metrics, &telemetrypb.MetricFrame{}, (*telemetrypb.MetricFrame).GetBatches)
-	if len(batches) != 1 || batches[0].RetentionDays != 3 || len(batches[0].Metrics[0].Series[0].Samples) != 1 {
+	if len(batches) != 1 || batches[0].RetentionDays != 3 || len(batches[0].Metrics[0].Series[0].Values) != 1 {
 		t.Errorf("batches of metrics: %v", batches)
 	}
 }

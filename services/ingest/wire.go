@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"math"
 	"strings"
 	"unicode/utf8"
 
@@ -16,10 +15,9 @@ const (
 	fieldFrameItems     protowire.Number = 1 // of every frame: its batches, events or check-ins
 	fieldBatchProject   protowire.Number = 1
 	fieldBatchReceived  protowire.Number = 2
-	fieldBatchGroups    protowire.Number = 3 // of LogBatch: groups, of MetricBatch: metrics
-	fieldBatchRetention protowire.Number = 4
+	fieldBatchGroups    protowire.Number = 4
+	fieldBatchRetention protowire.Number = 3
 	fieldGroupRecords   protowire.Number = 4
-	fieldMetricSeries   protowire.Number = 6
 )
 
 // appendLogGroup writes a group without its records.
@@ -41,37 +39,6 @@ func appendLogRecord(b []byte, r *telemetrypb.LogRecord) []byte {
 	}
 	if len(r.SpanId) > 0 {
 		b = appendBytes(b, 8, r.SpanId)
-	}
-	return b
-}
-
-// appendMetric writes a metric without its series.
-func appendMetric(b []byte, m *telemetrypb.Metric) []byte {
-	b = appendString(b, 1, m.Name)
-	b = appendString(b, 2, m.SourceName)
-	b = appendString(b, 3, m.Unit)
-	b = appendString(b, 4, m.Description)
-	return appendUint(b, 5, uint64(m.Kind))
-}
-
-// appendSeries writes a series with some of its samples.
-func appendSeries(b []byte, s *telemetrypb.Series, samples []*telemetrypb.Sample) []byte {
-	b = appendFixed(b, 1, s.Fingerprint)
-	b = appendKeyValues(b, 2, s.Labels)
-	for _, sample := range samples {
-		// Two fixed fields; a zero is left out, as proto3 has it (negative zero is not zero).
-		size := 0
-		value := math.Float64bits(sample.Value)
-		if sample.TimeMs != 0 {
-			size += 9
-		}
-		if value != 0 {
-			size += 9
-		}
-		b = protowire.AppendTag(b, 3, protowire.BytesType)
-		b = protowire.AppendVarint(b, uint64(size))
-		b = appendFixed(b, 1, uint64(sample.TimeMs))
-		b = appendFixed(b, 2, value)
 	}
 	return b
 }

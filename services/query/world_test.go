@@ -20,6 +20,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/labstack/echo/v4"
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/midwatch/midwatch/proto/telemetrypb"
 	"github.com/midwatch/midwatch/services/access"
@@ -262,12 +263,12 @@ func (w *world) seedMetrics(t *testing.T) {
 	series := func(fingerprint uint64, labels []*telemetrypb.KeyValue, values ...float64) *telemetrypb.Series {
 		s := &telemetrypb.Series{Fingerprint: fingerprint, Labels: labels}
 		for i, v := range values {
-			s.Samples = append(s.Samples, &telemetrypb.Sample{TimeMs: w.base.Add(time.Duration(i) * 30 * time.Second).UnixMilli(), Value: v})
+			s.TimesMs = append(s.TimesMs, w.base.Add(time.Duration(i)*30*time.Second).UnixMilli())
+			s.Values = append(s.Values, v)
 		}
 		return s
 	}
-	block := telemetry.NewMetricBlock()
-	block.Add(2, &telemetrypb.MetricFrame{Batches: []*telemetrypb.MetricBatch{{
+	frame, err := proto.Marshal(&telemetrypb.MetricFrame{Batches: []*telemetrypb.MetricBatch{{
 		ProjectId: 1, ReceivedAt: w.ns(5 * time.Minute),
 		Metrics: []*telemetrypb.Metric{
 			{
@@ -286,6 +287,13 @@ func (w *world) seedMetrics(t *testing.T) {
 		ProjectId: 2, ReceivedAt: w.ns(0),
 		Metrics: []*telemetrypb.Metric{{Name: "secret_total", Kind: telemetrypb.MetricKind_METRIC_KIND_COUNTER, Series: []*telemetrypb.Series{series(14, nil, 1)}}},
 	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := telemetry.NewMetricBlock()
+	if err := block.Add(frame); err != nil {
+		t.Fatal(err)
+	}
 	if err := w.store.InsertMetrics(t.Context(), "metrics-1", block); err != nil {
 		t.Fatal(err)
 	}

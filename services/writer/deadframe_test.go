@@ -346,7 +346,7 @@ func TestRefusedFramesOfOtherSignals(t *testing.T) {
 		}},
 		bus.Metrics: {"metric_samples", "metric != 'poison'", func(i int, name string) proto.Message {
 			return &telemetrypb.MetricFrame{Batches: []*telemetrypb.MetricBatch{{ProjectId: project, ReceivedAt: now, Metrics: []*telemetrypb.Metric{{
-				Name: name, Series: []*telemetrypb.Series{{Fingerprint: uint64(i), Samples: []*telemetrypb.Sample{{TimeMs: b.at.UnixMilli()}}}},
+				Name: name, Series: []*telemetrypb.Series{{Fingerprint: uint64(i), TimesMs: []int64{b.at.UnixMilli()}, Values: []float64{0}}},
 			}}}}}
 		}},
 		bus.Checkins: {"checkins", "slug != 'poison'", func(i int, name string) proto.Message {

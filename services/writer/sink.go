@@ -73,9 +73,7 @@ func (w *Writer) logs() *sink {
 
 func (w *Writer) metrics() *sink {
 	b := telemetry.NewMetricBlock()
-	return newSink(bus.Metrics, b, decoded(&telemetrypb.MetricFrame{}, func(seq uint64, _ int, f *telemetrypb.MetricFrame) {
-		b.Add(seq, f)
-	}), w.store.InsertMetrics)
+	return newSink(bus.Metrics, b, func(_ uint64, _ int, frame []byte) error { return b.Add(frame) }, w.store.InsertMetrics)
 }
 
 func (w *Writer) checkins() *sink {

@@ -220,17 +220,15 @@ func (c *mapColumn) bytes() int {
 	return 8*len(c.offsets) + 2*len(c.keys.keys) + len(c.keys.values.buf) + len(c.values.buf)
 }
 
-// textMapColumn is a Map(String, String) column of strings that are in wire form already.
+// textMapColumn is a Map(String, String) column. A row is appended pair by pair and then ended.
 type textMapColumn struct {
 	offsets      proto.ColUInt64
 	keys, values textColumn
 }
 
 func (c *textMapColumn) append(key, value []byte) {
-	c.keys.buf = append(c.keys.buf, key...)
-	c.keys.rows++
-	c.values.buf = append(c.values.buf, value...)
-	c.values.rows++
+	c.keys.appendBytes(key)
+	c.values.appendBytes(value)
 }
 
 func (c *textMapColumn) end() { c.offsets = append(c.offsets, uint64(c.keys.rows)) }

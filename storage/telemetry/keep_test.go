@@ -27,7 +27,7 @@ func keptLogs(project uint32, keep uint32, ago ...int) *telemetrypb.LogFrame {
 }
 
 func keptSamples(project uint32, keep uint32, ago ...int) *telemetrypb.MetricFrame {
-	var samples []*telemetrypb.Sample
+	var samples []point
 	for _, d := range ago {
 		samples = append(samples, sample(-time.Duration(d)*days, float64(d)))
 	}

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"slices"
@@ -297,7 +298,8 @@ FROM metric_series WHERE ` + inSeriesScope + ` AND metric = {metric:String} GROU
 func groupKey(values []string) string {
 	var b []byte
 	for _, v := range values {
-		b = appendString(b, v)
+		b = binary.AppendUvarint(b, uint64(len(v)))
+		b = append(b, v...)
 	}
 	return string(b)
 }

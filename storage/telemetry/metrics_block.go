@@ -2,15 +2,11 @@ package telemetry
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"math"
 	"sync"
 
 	"github.com/ClickHouse/ch-go/proto"
-
-	"github.com/midwatch/midwatch/proto/telemetrypb"
-	"github.com/midwatch/midwatch/storage/retention"
 )
 
 // MetricBlock gathers samples for one insert, and the series that they belong to. It is not safe
@@ -27,10 +23,9 @@ type MetricBlock struct {
 	scale    proto.ColUInt8
 	decimals decimals
 
-	series  []blockSeries
-	index   map[seriesKey]int32 // into series
-	metrics []metricMeta
-	labels  []byte // of the series: each string with its length before it
+	series []blockSeries
+	index  seriesIndex
+	text   []byte // what is known of the series, as it came: heads of metrics and labels
 }
 
 // seriesKey names a series on one day, of those samples that are kept equally long.
@@ -43,16 +38,21 @@ type seriesKey struct {
 
 type blockSeries struct {
 	key         seriesKey
-	metric      int32 // into metrics
-	labels      int   // into labels
-	pairs       int
+	head        span  // of its metric, in text: the fields of telemetrypb.Metric before its series
+	labels      span  // in text: the labels fields of telemetrypb.Series
 	first, last int64 // milliseconds
 	form        decimalForm
 }
 
-type metricMeta struct {
-	name, sourceName, unit, description string
-	kind                                telemetrypb.MetricKind
+// span is a part of MetricBlock.text.
+type span struct{ from, to int }
+
+func (b *MetricBlock) cut(s span) []byte { return b.text[s.from:s.to] }
+
+func (b *MetricBlock) keep(text []byte) span {
+	from := len(b.text)
+	b.text = append(b.text, text...)
+	return span{from, len(b.text)}
 }
 
 // NewMetricBlock returns an empty block.
@@ -61,7 +61,7 @@ func NewMetricBlock() *MetricBlock {
 		day:       uint16Column{typ: "Date"},
 		retention: uint16Column{typ: "UInt16"},
 		at:        int64Column{typ: "DateTime64(3, 'UTC')"},
-		index:     make(map[seriesKey]int32),
+		index:     newSeriesIndex(),
 	}
 }
 
@@ -78,73 +78,34 @@ func (b *MetricBlock) input() proto.Input {
 	}
 }
 
-const maxTimeMS = math.MaxUint32 * int64(1000)
+const (
+	maxTimeMS = math.MaxUint32 * int64(1000)
+	dayMS     = 24 * 60 * 60 * 1000
+)
 
-// Add appends the samples of a frame. The sequence that the bus keeps it under is of no use here:
-// samples are named by their series and time.
-func (b *MetricBlock) Add(_ uint64, f *telemetrypb.MetricFrame) {
-	for _, batch := range f.GetBatches() {
-		project, received := batch.GetProjectId(), batch.GetReceivedAt()
-		keep := retention.Class(batch.GetRetentionDays(), retention.Default.Metrics)
-		for _, m := range batch.GetMetrics() {
-			meta := int32(len(b.metrics))
-			b.metrics = append(b.metrics, metricMeta{
-				name: m.GetName(), sourceName: m.GetSourceName(), unit: m.GetUnit(), description: m.GetDescription(), kind: m.GetKind(),
-			})
-			for _, s := range m.GetSeries() {
-				key := seriesKey{fp: s.GetFingerprint(), project: project, retention: uint16(keep)}
-				current := int32(-1)
-				for _, sample := range s.GetSamples() {
-					at := min(max(sample.GetTimeMs(), 0), maxTimeMS)
-					d := storageDay(at*1e6, received, keep)
-					if current < 0 || d != key.day {
-						key.day = d
-						current = b.seriesAt(key, meta, s, at)
-					}
-					entry := &b.series[current]
-					entry.first, entry.last = min(entry.first, at), max(entry.last, at)
-
-					b.project = append(b.project, project)
-					b.day.ColUInt16 = append(b.day.ColUInt16, d)
-					b.retention.ColUInt16 = append(b.retention.ColUInt16, uint16(keep))
-					b.metric.append(m.GetName())
-					b.fp = append(b.fp, key.fp)
-					b.at.ColInt64 = append(b.at.ColInt64, at)
-					mantissa, scale := entry.form.split(sample.GetValue())
-					b.mantissa = append(b.mantissa, mantissa)
-					b.scale = append(b.scale, scale)
-				}
-			}
-		}
-	}
+// appendSample appends one row.
+func (b *MetricBlock) appendSample(entry *blockSeries, metric uint32, at int64, value float64) {
+	b.project = append(b.project, entry.key.project)
+	b.day.ColUInt16 = append(b.day.ColUInt16, entry.key.day)
+	b.retention.ColUInt16 = append(b.retention.ColUInt16, entry.key.retention)
+	b.metric.keys = append(b.metric.keys, metric)
+	b.fp = append(b.fp, entry.key.fp)
+	b.at.ColInt64 = append(b.at.ColInt64, at)
+	mantissa, scale := entry.form.split(value)
+	b.mantissa = append(b.mantissa, mantissa)
+	b.scale = append(b.scale, scale)
 }
 
-func (b *MetricBlock) seriesAt(key seriesKey, meta int32, s *telemetrypb.Series, at int64) int32 {
-	if i, ok := b.index[key]; ok {
-		return i
-	}
-	i := int32(len(b.series))
-	b.index[key] = i
-	b.series = append(b.series, blockSeries{
-		key: key, metric: meta, labels: len(b.labels), pairs: len(s.GetLabels()), first: at, last: at, form: b.decimals.of(key.fp),
-	})
-	for _, kv := range s.GetLabels() {
-		b.labels = appendString(b.labels, kv.GetKey())
-		b.labels = appendString(b.labels, kv.GetValue())
-	}
-	return i
-}
-
-func appendString(dst []byte, s string) []byte {
-	dst = binary.AppendUvarint(dst, uint64(len(s)))
-	return append(dst, s...)
-}
-
-// cutString reads what appendString wrote: the string, its wire form and what follows.
-func cutString(src []byte) (wire, rest []byte) {
-	n, w := binary.Uvarint(src)
-	end := w + int(n)
-	return src[:end], src[end:]
+// cutRows takes back all rows after the first n.
+func (b *MetricBlock) cutRows(n int) {
+	b.project = b.project[:n]
+	b.day.ColUInt16 = b.day.ColUInt16[:n]
+	b.retention.ColUInt16 = b.retention.ColUInt16[:n]
+	b.metric.keys = b.metric.keys[:n]
+	b.fp = b.fp[:n]
+	b.at.ColInt64 = b.at.ColInt64[:n]
+	b.mantissa = b.mantissa[:n]
+	b.scale = b.scale[:n]
 }
 
 // Rows is how many samples have been added since the last Reset.
@@ -153,7 +114,7 @@ func (b *MetricBlock) Rows() int { return len(b.project) }
 // Bytes is about how much memory the rows take and how much will be sent, before compression.
 func (b *MetricBlock) Bytes() int {
 	const sample, series = 4 + 2 + 2 + 2 + 8 + 8 + 8 + 1, 96
-	return len(b.project)*sample + len(b.series)*series + len(b.labels)
+	return len(b.project)*sample + len(b.series)*series + len(b.text)
 }
 
 // Reset empties the block and keeps its memory.
@@ -170,13 +131,8 @@ func (b *MetricBlock) Reset() {
 		b.decimals.keep(b.series[i].key.fp, b.series[i].form)
 	}
 	b.series = b.series[:0]
-	if len(b.index) > dictKeep {
-		b.index = make(map[seriesKey]int32)
-	}
-	clear(b.index)
-	clear(b.metrics)
-	b.metrics = b.metrics[:0]
-	b.labels = b.labels[:0]
+	b.index.reset()
+	b.text = b.text[:0]
 }
 
 // seriesColumns are the rows of metric_series.
@@ -220,27 +176,27 @@ func (c *seriesColumns) input() proto.Input {
 	}
 }
 
-func (c *seriesColumns) append(b *MetricBlock, s *blockSeries) {
-	m := &b.metrics[s.metric]
+func (c *seriesColumns) append(b *MetricBlock, s *blockSeries) error {
+	m, err := readMetricHead(b.cut(s.head))
+	if err != nil {
+		return err
+	}
 	c.project = append(c.project, s.key.project)
 	c.day.ColUInt16 = append(c.day.ColUInt16, s.key.day)
 	c.retention.ColUInt16 = append(c.retention.ColUInt16, s.key.retention)
-	c.metric.append(m.name)
+	c.metric.append(string(m.name))
 	c.fp = append(c.fp, s.key.fp)
-	rest := b.labels[s.labels:]
-	for range s.pairs {
-		var key, value []byte
-		key, rest = cutString(rest)
-		value, rest = cutString(rest)
-		c.labels.append(key, value)
+	if err := eachLabel(b.cut(s.labels), c.labels.append); err != nil {
+		return err
 	}
 	c.labels.end()
 	c.kind = append(c.kind, uint8(m.kind))
-	c.unit.append(m.unit)
-	c.sourceName.append(m.sourceName)
-	c.description.append(m.description)
+	c.unit.appendBytes(m.unit)
+	c.sourceName.appendBytes(m.sourceName)
+	c.description.appendBytes(m.description)
 	c.first.ColInt64 = append(c.first.ColInt64, s.first)
 	c.last.ColInt64 = append(c.last.ColInt64, s.last)
+	return nil
 }
 
 // InsertMetrics stores the samples of a block, and notes its series first, so that no sample is
@@ -258,24 +214,20 @@ func (s *Store) InsertMetrics(ctx context.Context, token string, b *MetricBlock)
 // noteSeries stores what is known of the series that this process has not noted lately. Doing so
 // twice is harmless, hence no token.
 func (s *Store) noteSeries(ctx context.Context, b *MetricBlock) error {
-	var columns *seriesColumns
-	for i := range b.series {
-		entry := &b.series[i]
-		if s.series.fresh(entry.key, entry.first, entry.last) {
-			continue
-		}
-		if columns == nil {
-			columns = newSeriesColumns()
-		}
-		columns.append(b, entry)
-	}
-	if columns == nil {
+	stale := s.series.stale(b.series)
+	if len(stale) == 0 {
 		return nil
+	}
+	columns := newSeriesColumns()
+	for _, i := range stale {
+		if err := columns.append(b, &b.series[i]); err != nil {
+			return fmt.Errorf("note series %x: %w", b.series[i].key.fp, err)
+		}
 	}
 	if err := s.insert(ctx, "metric_series", "", columns.input()); err != nil {
 		return fmt.Errorf("note %d series: %w", len(columns.fp), err)
 	}
-	for i := range b.series {
+	for _, i := range stale {
 		entry := &b.series[i]
 		s.series.note(entry.key, entry.first, entry.last)
 	}
@@ -314,19 +266,27 @@ func (m *seriesMemory) get(key seriesKey) (seenRange, bool) {
 
 // fresh reports whether what is stored of a series says enough of these times.
 func (m *seriesMemory) fresh(key seriesKey, first, last int64) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	r, ok := m.get(key)
 	return ok && first >= r.first && last < r.last+seriesRefreshMS
+}
+
+// stale returns which of some series are not fresh.
+func (m *seriesMemory) stale(series []blockSeries) []int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []int
+	for i := range series {
+		if s := &series[i]; !m.fresh(s.key, s.first, s.last) {
+			out = append(out, i)
+		}
+	}
+	return out
 }
 
 func (m *seriesMemory) note(key seriesKey, first, last int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if r, ok := m.get(key); ok {
-		if first >= r.first && last < r.last+seriesRefreshMS {
-			return // was fresh, was not stored
-		}
 		first, last = min(first, r.first), max(last, r.last)
 	}
 	if len(m.young) >= m.limit {

@@ -71,7 +71,7 @@ func TestTokensOutliveTheServer(t *testing.T) {
 		b.Add(uint64(i), 0, logFrame(1, "api", &telemetrypb.LogRecord{Time: at(-time.Duration(i) * 24 * time.Hour), Body: fmt.Sprint(i)}))
 	}
 	m := telemetry.NewMetricBlock()
-	m.Add(1, metricFrame(1, series("m", gauge, 1, nil, sample(0, 1), sample(-24*time.Hour, 2))))
+	addMetrics(t, m, metricFrame(1, series("m", gauge, 1, nil, sample(0, 1), sample(-24*time.Hour, 2))))
 	insert := func() {
 		t.Helper()
 		if err := s.InsertLogs(t.Context(), "token", b); err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/klauspost/compress/zstd"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/midwatch/midwatch/proto/telemetrypb"
 	"github.com/midwatch/midwatch/storage/storagetest"
@@ -71,8 +72,19 @@ func insertLogs(t testing.TB, s *telemetry.Store, token string, frames ...*telem
 func insertMetrics(t testing.TB, s *telemetry.Store, token string, f *telemetrypb.MetricFrame) {
 	t.Helper()
 	b := telemetry.NewMetricBlock()
-	b.Add(1, f)
+	addMetrics(t, b, f)
 	if err := s.InsertMetrics(t.Context(), token, b); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func addMetrics(t testing.TB, b *telemetry.MetricBlock, f *telemetrypb.MetricFrame) {
+	t.Helper()
+	frame, err := proto.Marshal(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Add(frame); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -400,10 +412,14 @@ func TestLogHistogramCountsEveryStep(t *testing.T) {
 	diff(t, "LogHistogram", want, h)
 }
 
-func series(name string, kind telemetrypb.MetricKind, fp uint64, labels []*telemetrypb.KeyValue, samples ...*telemetrypb.Sample) *telemetrypb.Metric {
+func series(name string, kind telemetrypb.MetricKind, fp uint64, labels []*telemetrypb.KeyValue, samples ...point) *telemetrypb.Metric {
+	s := &telemetrypb.Series{Fingerprint: fp, Labels: labels}
+	for _, one := range samples {
+		s.TimesMs, s.Values = append(s.TimesMs, one.ms), append(s.Values, one.value)
+	}
 	return &telemetrypb.Metric{
 		Name: name, Kind: kind, Unit: "s", Description: "what it is", SourceName: "src." + name,
-		Series: []*telemetrypb.Series{{Fingerprint: fp, Labels: labels, Samples: samples}},
+		Series: []*telemetrypb.Series{s},
 	}
 }
 
@@ -411,9 +427,13 @@ func metricFrame(project uint32, metrics ...*telemetrypb.Metric) *telemetrypb.Me
 	return &telemetrypb.MetricFrame{Batches: []*telemetrypb.MetricBatch{{ProjectId: project, ReceivedAt: at(0), Metrics: metrics}}}
 }
 
-func sample(d time.Duration, v float64) *telemetrypb.Sample {
-	return &telemetrypb.Sample{TimeMs: noon.Add(d).UnixMilli(), Value: v}
+// point is one sample.
+type point struct {
+	ms    int64
+	value float64
 }
+
+func sample(d time.Duration, v float64) point { return point{noon.Add(d).UnixMilli(), v} }
 
 const (
 	gauge   = telemetrypb.MetricKind_METRIC_KIND_GAUGE
@@ -463,7 +483,7 @@ func TestMetricRange(t *testing.T) {
 	var frames []*telemetrypb.Metric
 	// Two counters that grow by 1 and 2 a second, sampled each 15 s; the second begins again at noon.
 	for i := range uint64(2) {
-		var samples []*telemetrypb.Sample
+		var samples []point
 		v := 1000.0
 		for at := -10 * time.Minute; at < 10*time.Minute; at += 15 * time.Second {
 			if at == 0 && i == 1 {
@@ -542,7 +562,7 @@ func TestSamplesAreExact(t *testing.T) {
 	}
 	stale := math.Float64frombits(0x7ff0000000000002)
 	values = append(values, stale)
-	var samples []*telemetrypb.Sample
+	var samples []point
 	for i, v := range values {
 		samples = append(samples, sample(time.Duration(i)*time.Second, v))
 	}
@@ -581,7 +601,7 @@ func TestMetricGroupsAreLimited(t *testing.T) {
 	m := &telemetrypb.Metric{Name: "m", Kind: gauge}
 	for i := range 700 {
 		m.Series = append(m.Series, &telemetrypb.Series{
-			Fingerprint: uint64(i + 1), Labels: pairs("i", fmt.Sprintf("%03d", i%600)), Samples: []*telemetrypb.Sample{sample(0, float64(i))},
+			Fingerprint: uint64(i + 1), Labels: pairs("i", fmt.Sprintf("%03d", i%600)), TimesMs: []int64{noon.UnixMilli()}, Values: []float64{float64(i)},
 		})
 	}
 	insertMetrics(t, s, "a", metricFrame(1, m))
@@ -999,7 +1019,7 @@ func TestTokensStoreOnce(t *testing.T) {
 	const days, each = 40, 300 // more than the days that are kept apart
 	var (
 		records []*telemetrypb.LogRecord
-		samples []*telemetrypb.Sample
+		samples []point
 	)
 	for i := range days * each {
 		d := -time.Duration(i%days) * 24 * time.Hour

@@ -13,24 +13,20 @@ import (
 
 // histogram is where the series of a histogram go.
 type histogram struct {
-	buckets, sum, count *openMetric
-	infinite            *telemetrypb.KeyValue
+	buckets, sum, count *series.Metric
 }
 
 // histogram opens the three metrics of a histogram.
-func (c *metricConverter) histogram(m *metricspb.Metric, t otlptranslator.MetricType, temporality metricspb.AggregationTemporality) (histogram, error) {
+func (c *metricConverter) histogram(head metricHead, t otlptranslator.MetricType, temporality metricspb.AggregationTemporality) (histogram, error) {
 	if err := cumulative(temporality); err != nil {
 		return histogram{}, err
 	}
-	name, err := c.name(m, t)
+	k, err := c.lookup(head, t)
 	if err != nil {
 		return histogram{}, err
 	}
 	const kind = telemetrypb.MetricKind_METRIC_KIND_HISTOGRAM
-	return histogram{
-		buckets: c.open(name+"_bucket", kind, m), sum: c.open(name+"_sum", kind, m), count: c.open(name+"_count", kind, m),
-		infinite: c.keyValue("le", "+Inf"),
-	}, nil
+	return histogram{buckets: c.open(k.bucket, kind, k), sum: c.open(k.sum, kind, k), count: c.open(k.count, kind, k)}, nil
 }
 
 // explicit converts a point of a histogram with bounds of its own.
@@ -49,7 +45,8 @@ func (c *metricConverter) explicit(h histogram, p *metricspb.HistogramDataPoint)
 			return refuse("bad_histogram", "the bounds of a histogram do not rise")
 		}
 	}
-	labels, ns, err := c.begin(p.GetAttributes(), p.GetTimeUnixNano(), "le", len(bounds)+3)
+	c.decodedAttributes(p.GetAttributes(), "le")
+	labels, ns, err := c.endPoint(p.GetTimeUnixNano(), len(bounds)+3)
 	if err != nil {
 		return err
 	}
@@ -68,8 +65,8 @@ func (c *metricConverter) explicit(h histogram, p *metricspb.HistogramDataPoint)
 }
 
 // finish adds what both kinds of histogram have besides buckets.
-func (c *metricConverter) finish(h histogram, labels []*telemetrypb.KeyValue, ns, count uint64, sum *float64, stale bool) {
-	c.add(h.buckets, c.with(labels, h.infinite), ns, recorded(float64(count), stale))
+func (c *metricConverter) finish(h histogram, labels []*series.Label, ns, count uint64, sum *float64, stale bool) {
+	c.add(h.buckets, c.with(labels, c.infinite), ns, recorded(float64(count), stale))
 	c.add(h.count, labels, ns, recorded(float64(count), stale))
 	if sum != nil || stale {
 		var v float64
@@ -88,15 +85,17 @@ func recorded(v float64, stale bool) float64 {
 }
 
 // boundLabels returns the le labels of some bounds; neighbouring points mostly have the same ones.
-func (c *metricConverter) boundLabels(bounds []float64) []*telemetrypb.KeyValue {
-	if c.les == nil || !slices.Equal(bounds, c.bounds) {
-		c.bounds = bounds
-		c.les = make([]*telemetrypb.KeyValue, len(bounds))
+func (c *metricConverter) boundLabels(bounds []float64) []*series.Label {
+	if !slices.Equal(bounds, c.bounds) {
+		c.bounds = append(c.bounds[:0], bounds...)
 		for i, b := range bounds {
-			c.les[i] = c.keyValue("le", formatBound(b))
+			if i == len(c.les) {
+				c.les = append(c.les, new(series.Label))
+			}
+			c.les[i].Set([]byte("le"), []byte(formatBound(b)))
 		}
 	}
-	return c.les
+	return c.les[:len(bounds)]
 }
 
 // grid is a row of bucket bounds: base^first to base^last with base 2^(2^-scale). An exponential
@@ -171,11 +170,13 @@ func (g grid) place(index int64, scale int32) int {
 // exponential converts a point of an exponential histogram.
 func (c *metricConverter) exponential(h histogram, g grid, p *metricspb.ExponentialHistogramDataPoint) error {
 	stale := ended(p.GetFlags())
-	labels, ns, err := c.begin(p.GetAttributes(), p.GetTimeUnixNano(), "le", g.len()+3)
+	c.decodedAttributes(p.GetAttributes(), "le")
+	labels, ns, err := c.endPoint(p.GetTimeUnixNano(), g.len()+3)
 	if err != nil {
 		return err
 	}
-	counts := make([]uint64, g.len()+1)
+	c.counts = append(c.counts[:0], make([]uint64, g.len()+1)...)
+	counts := c.counts
 	// Every bound is above zero, hence above all negative values.
 	for _, n := range p.GetNegative().GetBucketCounts() {
 		counts[0] += n
@@ -202,13 +203,13 @@ func (c *metricConverter) exponential(h histogram, g grid, p *metricspb.Exponent
 }
 
 // gridLabels returns the le labels of a grid.
-func (c *metricConverter) gridLabels(g grid) []*telemetrypb.KeyValue {
+func (c *metricConverter) gridLabels(g grid) []*series.Label {
 	if les, ok := c.grids[g]; ok {
 		return les
 	}
-	les := make([]*telemetrypb.KeyValue, g.len())
+	les := make([]*series.Label, g.len())
 	for i := range les {
-		les[i] = c.keyValue("le", formatBound(g.bound(i)))
+		les[i] = series.NewLabel("le", formatBound(g.bound(i)))
 	}
 	c.grids[g] = les
 	return les

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	collogspb "go.opentelemetry.io/proto/otlp/collector/logs/v1"
 	colmetricspb "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
 	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
@@ -92,7 +93,8 @@ func FuzzOTLPJSON(f *testing.F) {
 			case *collogspb.ExportLogsServiceRequest:
 				Logs(m, window())
 			case *colmetricspb.ExportMetricsServiceRequest:
-				Metrics(m, window())
+				set, _ := Metrics(m, window())
+				set.Release()
 			}
 			b, err := protojson.Marshal(m)
 			if err != nil {
@@ -148,18 +150,32 @@ func FuzzOTLPProtobuf(f *testing.F) {
 				t.Errorf("%d records more out than in", n)
 			}
 		}
+		// The scanner of bytes and protobuf's own decoder take the same and make the same of it.
 		metrics := new(colmetricspb.ExportMetricsServiceRequest)
-		if proto.Unmarshal(b, metrics) == nil {
-			out, _ := Metrics(metrics, window())
-			for _, m := range out {
-				if m.Name == "" || len(m.Series) == 0 {
-					t.Errorf("metric %v", m)
-				}
-				for _, s := range m.Series {
-					for i, l := range s.Labels {
-						if l.Key == "" || l.Value == "" || i > 0 && l.Key <= s.Labels[i-1].Key {
-							t.Errorf("labels %s", showLabels(s.Labels))
-						}
+		broken := proto.Unmarshal(b, metrics)
+		set, r, err := DecodeMetrics(b, window())
+		if (err == nil) != (broken == nil) {
+			t.Fatalf("DecodeMetrics = %v, protobuf says %v", err, broken)
+		}
+		if err != nil {
+			return
+		}
+		got := readSet(t, set)
+		want, wantRejected := Metrics(metrics, window())
+		if d := cmp.Diff(showMetrics(readSet(t, want), wantRejected), showMetrics(got, r)); d != "" {
+			t.Errorf("-from structs +from bytes\n%s", d)
+		}
+		if d := cmp.Diff(wantRejected.ByReason, r.ByReason); d != "" {
+			t.Errorf("-from structs +from bytes\n%s", d)
+		}
+		for _, m := range got {
+			if m.Name == "" || len(m.Series) == 0 {
+				t.Errorf("metric %v", m)
+			}
+			for _, s := range m.Series {
+				for i, l := range s.Labels {
+					if l.Key == "" || l.Value == "" || i > 0 && l.Key <= s.Labels[i-1].Key {
+						t.Errorf("labels %s", showLabels(s.Labels))
 					}
 				}
 			}

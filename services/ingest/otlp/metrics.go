@@ -1,18 +1,18 @@
 package otlp
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"strconv"
-	"strings"
+	"sync"
 
 	"github.com/prometheus/otlptranslator"
 	colmetricspb "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	metricspb "go.opentelemetry.io/proto/otlp/metrics/v1"
-	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
 
 	"github.com/midwatch/midwatch/proto/telemetrypb"
 	"github.com/midwatch/midwatch/services/ingest/record"
@@ -58,18 +58,16 @@ var promoted = map[string]bool{
 }
 
 // Metrics converts the data points of a request into series under their Prometheus names. Points
-// of the same series are put together.
-func Metrics(req *colmetricspb.ExportMetricsServiceRequest, w record.Window) ([]*telemetrypb.Metric, *Rejections) {
-	c := metricConverter{
-		window:     w,
-		now:        uint64(w.Now.UnixNano()),
-		names:      otlptranslator.MetricNamer{WithMetricSuffixes: true},
-		labelNames: map[string]string{},
-		metrics:    map[metricKey]*openMetric{},
-		grids:      map[grid][]*telemetrypb.KeyValue{},
-	}
+// of the same series are put together. The owner of the set releases it.
+func Metrics(req *colmetricspb.ExportMetricsServiceRequest, w record.Window) (*series.Set, *Rejections) {
+	c := newMetricConverter(w)
 	for _, rm := range req.GetResourceMetrics() {
-		c.resource(rm.GetResource())
+		c.beginResource()
+		for _, kv := range rm.GetResource().GetAttributes() {
+			c.keyText, c.valueText = append(c.keyText[:0], kv.GetKey()...), append(c.valueText[:0], text(kv.GetValue(), record.MaxDepth)...)
+			c.resourceAttribute(c.keyText, c.valueText)
+		}
+		c.endResource()
 		for _, sm := range rm.GetScopeMetrics() {
 			for _, m := range sm.GetMetrics() {
 				c.metric(m)
@@ -77,7 +75,28 @@ func Metrics(req *colmetricspb.ExportMetricsServiceRequest, w record.Window) ([]
 		}
 		c.targetInfo()
 	}
-	return c.out, &c.rejections
+	return c.end()
+}
+
+// metricHead is what is told of a metric besides its points.
+type metricHead struct{ name, unit, description []byte }
+
+func headOf(m *metricspb.Metric) metricHead {
+	return metricHead{[]byte(m.GetName()), []byte(m.GetUnit()), []byte(m.GetDescription())}
+}
+
+// nameKey is what the Prometheus name of a metric is made of.
+type nameKey struct {
+	name, unit string
+	t          otlptranslator.MetricType
+}
+
+// knownMetric is a metric that was met before, maybe in another request.
+type knownMetric struct {
+	source, unit, description string
+
+	name               string // of Prometheus
+	bucket, sum, count string // names of the series of histograms and summaries
 }
 
 type metricKey struct {
@@ -85,46 +104,114 @@ type metricKey struct {
 	kind telemetrypb.MetricKind
 }
 
-// openMetric is a metric whose series are still being collected.
-type openMetric struct {
-	*telemetrypb.Metric
-	series map[uint64]*telemetrypb.Series
-}
-
+// metricConverter is used for one request after another; what it remembers of names says the same
+// for every request.
 type metricConverter struct {
+	namer      otlptranslator.MetricNamer
+	known      map[nameKey]*knownMetric
+	labelNames map[string][]byte // attribute keys to label names; empty where there is none
+
+	// Of a request.
 	window     record.Window
 	now        uint64
-	names      otlptranslator.MetricNamer
-	labelNames map[string]string // attribute keys to label names; "" where there is none
+	set        *series.Set
+	rejections *Rejections
+	metrics    map[metricKey]*series.Metric
 
 	// Of the open resource.
-	identity []*telemetrypb.KeyValue // job and instance
-	shared   []*telemetrypb.KeyValue // promoted attributes, sorted
-	info     []*telemetrypb.KeyValue // labels of target_info, sorted; nil: there is none
-	newest   uint64                  // time of its newest point, 0: none yet
+	name, namespace, instance []byte
+	identity                  []*series.Label // job and instance
+	shared                    []*series.Label // promoted attributes, sorted
+	info                      []*series.Label // labels of target_info, sorted; nil: there is none
+	newest                    uint64          // time of its newest point, 0: none yet
+	spare                     []*series.Label // used of them are in use
+	used                      int
+	spareOf                   []*attribute // usedOf of them are in use
+	usedOf                    int
+	clipped                   []byte       // space
+	promotedOf, infoOf        []*attribute // space
 
-	metrics    map[metricKey]*openMetric
-	out        []*telemetrypb.Metric
-	size       int // of out, about
-	rejections Rejections
+	// The attributes of the point at hand: the first n of memo, over more that are too many. Those
+	// of the next point are mostly the same ones in the same places.
+	memo   [series.MaxLabels]attribute
+	n      int
+	over   int
+	own    string // the label that points cannot have
+	failed error  // why the point is not kept
+	// merged are the labels of a point with the first mergedOf attributes, unless moved.
+	merged   []*series.Label
+	mergedOf int
+	moved    bool
 
-	// Space for many.
-	keyValues []telemetrypb.KeyValue
-	pointers  []*telemetrypb.KeyValue
-	series    []telemetrypb.Series
-	samples   []telemetrypb.Sample
-	sampleOf  []*telemetrypb.Sample
-	attrs     []attribute // of the point at hand
+	keyText, valueText []byte          // space
+	sorted             []*attribute    // space
+	extended           []*series.Label // space
 
-	bounds []float64               // of the last explicit histogram
-	les    []*telemetrypb.KeyValue // its labels
-	grids  map[grid][]*telemetrypb.KeyValue
+	bounds   []float64       // of the last explicit histogram
+	les      []*series.Label // its labels
+	infinite *series.Label
+	quantile series.Label // of the last summary
+	grids    map[grid][]*series.Label
+	counts   []uint64 // space
+
+	left int // messages that the request may still have
 }
 
-// attribute is a point's attribute with its label name.
+const (
+	// keptNames bounds the names that are remembered, keptMetrics what there is room for in the
+	// next request.
+	keptNames   = 4096
+	keptMetrics = 4096
+)
+
+// attribute is an attribute of a point or of a resource.
 type attribute struct {
-	label, key string
-	value      string
+	series.Label // its label name and its text
+
+	ok    bool
+	key   []byte // the attribute's own
+	label []byte
+	raw   []byte // as sent, where it is known
+}
+
+var converters = sync.Pool{New: func() any {
+	return &metricConverter{
+		namer:      otlptranslator.MetricNamer{WithMetricSuffixes: true},
+		known:      map[nameKey]*knownMetric{},
+		labelNames: map[string][]byte{},
+		metrics:    map[metricKey]*series.Metric{},
+		infinite:   series.NewLabel("le", "+Inf"),
+		grids:      map[grid][]*series.Label{},
+	}
+}}
+
+func newMetricConverter(w record.Window) *metricConverter {
+	c := converters.Get().(*metricConverter)
+	c.window, c.now = w, uint64(w.Now.UnixNano())
+	c.set, c.rejections = series.NewSet(), new(Rejections)
+	c.left = maxMessages
+	return c
+}
+
+// end returns what is kept and gives the converter back.
+func (c *metricConverter) end() (*series.Set, *Rejections) {
+	set, rejections := c.set, c.rejections
+	c.set, c.rejections = nil, nil
+	if len(c.metrics) > keptMetrics {
+		return set, rejections
+	}
+	clear(c.metrics)
+	c.forget()
+	converters.Put(c)
+	return set, rejections
+}
+
+// forget lets go of what the places of attributes hold of a request.
+func (c *metricConverter) forget() {
+	for i := range c.memo {
+		c.memo[i].ok, c.memo[i].raw = false, nil
+	}
+	c.moved = true
 }
 
 // A refusal says why a point is not kept.
@@ -137,8 +224,11 @@ func refuse(word, format string, args ...any) error {
 }
 
 // reject counts points of a metric that are not kept for err.
-func (c *metricConverter) reject(n int, metric string, err error) {
-	text := fmt.Sprintf("metric %q: %s", record.Clip(metric, 128), err)
+func (c *metricConverter) reject(n int, metric []byte, err error) {
+	if n == 0 {
+		return
+	}
+	text := fmt.Sprintf("metric %q: %s", record.Clip(string(metric), 128), err)
 	var r *refusal
 	var t *record.TimeError
 	switch {
@@ -151,51 +241,89 @@ func (c *metricConverter) reject(n int, metric string, err error) {
 	}
 }
 
-// resource prepares the labels that all series of a resource have.
-func (c *metricConverter) resource(r *resourcepb.Resource) {
-	c.identity, c.shared, c.info, c.newest = nil, nil, nil, 0
-	var name, namespace, instance string
-	var info []attribute
-	c.attrs = c.attrs[:0]
-	for _, kv := range r.GetAttributes() {
-		value := text(kv.GetValue(), record.MaxDepth)
-		if value == "" {
-			continue
-		}
-		switch kv.Key {
-		case "service.name":
-			name = record.Clip(value, maxPromotedBytes)
-		case "service.namespace":
-			namespace = record.Clip(value, maxPromotedBytes)
-		case "service.instance.id":
-			instance = record.Clip(value, maxPromotedBytes)
-		default:
-			if label := c.labelName(kv.Key); label != "" && label != "job" && label != "instance" {
-				info = append(info, attribute{label, kv.Key, record.Clip(value, series.MaxValueBytes)})
-			}
-		}
-		if promoted[kv.Key] {
-			if label := c.labelName(kv.Key); label != "" {
-				c.attrs = append(c.attrs, attribute{label, kv.Key, record.Clip(value, maxPromotedBytes)})
-			}
+// beginResource starts a resource.
+func (c *metricConverter) beginResource() {
+	c.identity, c.shared, c.info, c.newest = c.identity[:0], c.shared[:0], nil, 0
+	c.name, c.namespace, c.instance = c.name[:0], c.namespace[:0], c.instance[:0]
+	c.promotedOf, c.infoOf, c.used = c.promotedOf[:0], c.infoOf[:0], 0
+	c.usedOf = 0
+}
+
+// resourceAttribute takes an attribute of the open resource.
+func (c *metricConverter) resourceAttribute(key, value []byte) {
+	if len(value) == 0 {
+		return
+	}
+	switch string(key) {
+	case "service.name":
+		c.name = clip(c.name, value, maxPromotedBytes)
+	case "service.namespace":
+		c.namespace = clip(c.namespace, value, maxPromotedBytes)
+	case "service.instance.id":
+		c.instance = clip(c.instance, value, maxPromotedBytes)
+	default:
+		if label := c.labelName(key); len(label) > 0 && string(label) != "job" && string(label) != "instance" {
+			c.infoOf = append(c.infoOf, c.attributeOf(label, key, value, series.MaxValueBytes))
 		}
 	}
-	job := name
-	if namespace != "" && name != "" {
-		job = namespace + "/" + name
+	if promoted[string(key)] {
+		if label := c.labelName(key); len(label) > 0 {
+			c.promotedOf = append(c.promotedOf, c.attributeOf(label, key, value, maxPromotedBytes))
+		}
 	}
-	if instance != "" {
-		c.identity = append(c.identity, c.keyValue("instance", instance))
+}
+
+// clip is record.Clip into space that is used again.
+func clip(space, value []byte, limit int) []byte {
+	if len(value) <= limit {
+		return append(space[:0], value...)
 	}
-	if job != "" {
-		c.identity = append(c.identity, c.keyValue("job", job))
+	return append(space[:0], record.Clip(string(value), limit)...)
+}
+
+// attributeOf makes an attribute of the open resource.
+func (c *metricConverter) attributeOf(label, key, value []byte, limit int) *attribute {
+	if c.usedOf == len(c.spareOf) {
+		c.spareOf = append(c.spareOf, new(attribute))
 	}
-	c.shared = c.labels(c.attrs, nil, nil)
-	if len(info) > 0 && len(c.identity) > 0 {
-		slices.SortFunc(info, byLabel)
-		info = info[:min(len(info), series.MaxLabels-len(c.identity))]
-		c.info = c.labels(info, nil, c.identity)
+	a := c.spareOf[c.usedOf]
+	c.usedOf++
+	c.clipped = clip(c.clipped, value, limit)
+	a.Set(label, c.clipped)
+	a.label, a.key = label, append(a.key[:0], key...)
+	return a
+}
+
+// endResource prepares the labels that all series of the resource have.
+func (c *metricConverter) endResource() {
+	job := c.name
+	if len(c.namespace) > 0 && len(c.name) > 0 {
+		job = append(append(c.namespace, '/'), c.name...)
 	}
+	if len(c.instance) > 0 {
+		c.identity = append(c.identity, c.label("instance", c.instance))
+	}
+	if len(job) > 0 {
+		c.identity = append(c.identity, c.label("job", job))
+	}
+	c.shared, _ = c.merge(c.shared, c.promotedOf, nil, nil)
+	if len(c.infoOf) > 0 && len(c.identity) > 0 {
+		slices.SortFunc(c.infoOf, byLabel)
+		c.info, _ = c.merge(nil, c.infoOf[:min(len(c.infoOf), series.MaxLabels-len(c.identity))], nil, c.identity)
+	}
+	c.moved = true
+}
+
+// label makes a label that is valid until the end of the resource.
+func (c *metricConverter) label(key string, value []byte) *series.Label {
+	if c.used == len(c.spare) {
+		c.spare = append(c.spare, new(series.Label))
+	}
+	l := c.spare[c.used]
+	c.used++
+	c.keyText = append(c.keyText[:0], key...)
+	l.Set(c.keyText, value)
+	return l
 }
 
 // targetInfo adds the series that carries what is known of the resource, so that queries can join
@@ -204,65 +332,79 @@ func (c *metricConverter) targetInfo() {
 	if c.info == nil || c.newest == 0 {
 		return
 	}
-	m := c.open("target_info", telemetrypb.MetricKind_METRIC_KIND_GAUGE, &metricspb.Metric{Description: "Attributes of the resource that the metrics of this job and instance are from"})
+	m := c.open("target_info", telemetrypb.MetricKind_METRIC_KIND_GAUGE, &knownMetric{description: "Attributes of the resource that the metrics of this job and instance are from"})
 	c.add(m, c.info, c.newest, 1)
 }
 
 // metric converts the points of one metric.
 func (c *metricConverter) metric(m *metricspb.Metric) {
+	head := headOf(m)
 	switch data := m.GetData().(type) {
 	case *metricspb.Metric_Gauge:
-		c.numbers(m, otlptranslator.MetricTypeGauge, telemetrypb.MetricKind_METRIC_KIND_GAUGE, data.Gauge.GetDataPoints())
+		points := data.Gauge.GetDataPoints()
+		if o, err := c.numbers(head, len(points), sumOf{gauge: true}); err != nil {
+			c.reject(len(points), head.name, err)
+		} else {
+			c.decodedNumbers(head, o, points)
+		}
 	case *metricspb.Metric_Sum:
 		points := data.Sum.GetDataPoints()
-		if err := cumulative(data.Sum.GetAggregationTemporality()); err != nil {
-			c.reject(len(points), m.GetName(), err)
-			return
-		}
-		if data.Sum.GetIsMonotonic() {
-			c.numbers(m, otlptranslator.MetricTypeMonotonicCounter, telemetrypb.MetricKind_METRIC_KIND_COUNTER, points)
+		if o, err := c.numbers(head, len(points), sumOf{false, data.Sum.GetAggregationTemporality(), data.Sum.GetIsMonotonic()}); err != nil {
+			c.reject(len(points), head.name, err)
 		} else {
-			c.numbers(m, otlptranslator.MetricTypeNonMonotonicCounter, telemetrypb.MetricKind_METRIC_KIND_GAUGE, points)
+			c.decodedNumbers(head, o, points)
 		}
 	case *metricspb.Metric_Histogram:
-		points := data.Histogram.GetDataPoints()
-		h, err := c.histogram(m, otlptranslator.MetricTypeHistogram, data.Histogram.GetAggregationTemporality())
-		if err != nil {
-			c.reject(len(points), m.GetName(), err)
-			return
-		}
-		for _, p := range points {
-			c.rejectPoint(m, c.explicit(h, p))
-		}
+		c.explicits(head, data.Histogram)
 	case *metricspb.Metric_ExponentialHistogram:
-		points := data.ExponentialHistogram.GetDataPoints()
-		h, err := c.histogram(m, otlptranslator.MetricTypeExponentialHistogram, data.ExponentialHistogram.GetAggregationTemporality())
-		if err != nil {
-			c.reject(len(points), m.GetName(), err)
-			return
-		}
-		grid := gridOf(m.GetUnit())
-		for _, p := range points {
-			c.rejectPoint(m, c.exponential(h, grid, p))
-		}
+		c.exponentials(head, data.ExponentialHistogram)
 	case *metricspb.Metric_Summary:
-		points := data.Summary.GetDataPoints()
-		name, err := c.name(m, otlptranslator.MetricTypeSummary)
-		if err != nil {
-			c.reject(len(points), m.GetName(), err)
-			return
-		}
-		const kind = telemetrypb.MetricKind_METRIC_KIND_SUMMARY
-		quantiles, sum, count := c.open(name, kind, m), c.open(name+"_sum", kind, m), c.open(name+"_count", kind, m)
-		for _, p := range points {
-			c.rejectPoint(m, c.summary(quantiles, sum, count, p))
-		}
+		c.summaries(head, data.Summary)
 	}
 }
 
-func (c *metricConverter) rejectPoint(m *metricspb.Metric, err error) {
+func (c *metricConverter) explicits(head metricHead, data *metricspb.Histogram) {
+	points := data.GetDataPoints()
+	h, err := c.histogram(head, otlptranslator.MetricTypeHistogram, data.GetAggregationTemporality())
 	if err != nil {
-		c.reject(1, m.GetName(), err)
+		c.reject(len(points), head.name, err)
+		return
+	}
+	for _, p := range points {
+		c.rejectPoint(head, c.explicit(h, p))
+	}
+}
+
+func (c *metricConverter) exponentials(head metricHead, data *metricspb.ExponentialHistogram) {
+	points := data.GetDataPoints()
+	h, err := c.histogram(head, otlptranslator.MetricTypeExponentialHistogram, data.GetAggregationTemporality())
+	if err != nil {
+		c.reject(len(points), head.name, err)
+		return
+	}
+	grid := gridOf(string(head.unit))
+	for _, p := range points {
+		c.rejectPoint(head, c.exponential(h, grid, p))
+	}
+}
+
+func (c *metricConverter) summaries(head metricHead, data *metricspb.Summary) {
+	points := data.GetDataPoints()
+	k, err := c.lookup(head, otlptranslator.MetricTypeSummary)
+	if err != nil {
+		c.reject(len(points), head.name, err)
+		return
+	}
+	const kind = telemetrypb.MetricKind_METRIC_KIND_SUMMARY
+	quantiles, sum, count := c.open(k.name, kind, k), c.open(k.sum, kind, k), c.open(k.count, kind, k)
+	for _, p := range points {
+		c.rejectPoint(head, c.summary(quantiles, sum, count, p))
+	}
+}
+
+func (c *metricConverter) rejectPoint(head metricHead, err error) {
+	if err != nil {
+		c.reject(1, head.name, err)
 	}
 }
 
@@ -279,72 +421,53 @@ func cumulative(t metricspb.AggregationTemporality) error {
 	}
 }
 
-// name is the Prometheus name of a metric.
-func (c *metricConverter) name(m *metricspb.Metric, t otlptranslator.MetricType) (string, error) {
-	if m.GetName() == "" {
-		return "", refuse("no_name", "it has no name")
+// lookup finds what is known of a metric by its name, unit and type.
+func (c *metricConverter) lookup(head metricHead, t otlptranslator.MetricType) (*knownMetric, error) {
+	k, ok := c.known[nameKey{string(head.name), string(head.unit), t}]
+	if !ok {
+		if len(head.name) == 0 {
+			return nil, refuse("no_name", "it has no name")
+		}
+		if len(head.name) > record.MaxNameBytes || len(head.unit) > maxUnitBytes {
+			return nil, refuse("name_too_long", "its name is over %d bytes or its unit over %d", record.MaxNameBytes, maxUnitBytes)
+		}
+		source, unit := string(head.name), string(head.unit)
+		name, err := c.namer.Build(otlptranslator.Metric{Name: source, Unit: unit, Type: t})
+		if err != nil {
+			return nil, refuse("bad_name", "%s", err)
+		}
+		k = &knownMetric{source: source, unit: unit, name: name, bucket: name + "_bucket", sum: name + "_sum", count: name + "_count"}
+		if len(c.known) >= keptNames {
+			clear(c.known)
+		}
+		c.known[nameKey{source, unit, t}] = k
 	}
-	if len(m.GetName()) > record.MaxNameBytes || len(m.GetUnit()) > maxUnitBytes {
-		return "", refuse("name_too_long", "its name is over %d bytes or its unit over %d", record.MaxNameBytes, maxUnitBytes)
+	if len(head.description) > maxDescriptionBytes {
+		k.description = record.Clip(string(head.description), maxDescriptionBytes)
+	} else if k.description != string(head.description) {
+		k.description = string(head.description)
 	}
-	name, err := c.names.Build(otlptranslator.Metric{Name: m.GetName(), Unit: m.GetUnit(), Type: t})
-	if err != nil {
-		return "", refuse("bad_name", "%s", err)
-	}
-	return name, nil
+	return k, nil
 }
 
 // open returns the metric of a name and kind to add series to.
-func (c *metricConverter) open(name string, kind telemetrypb.MetricKind, m *metricspb.Metric) *openMetric {
+func (c *metricConverter) open(name string, kind telemetrypb.MetricKind, k *knownMetric) *series.Metric {
 	key := metricKey{name, kind}
 	if o, ok := c.metrics[key]; ok {
 		return o
 	}
-	o := &openMetric{
-		Metric: &telemetrypb.Metric{
-			Name: name, Kind: kind,
-			Unit:        m.GetUnit(),
-			Description: record.Clip(m.GetDescription(), maxDescriptionBytes),
-		},
-		series: map[uint64]*telemetrypb.Series{},
+	m := series.Metric{Name: name, Kind: kind, Unit: k.unit, Description: k.description}
+	if k.source != name {
+		m.SourceName = k.source
 	}
-	if m.GetName() != name {
-		o.SourceName = m.GetName()
-	}
+	o := c.set.Open(m)
 	c.metrics[key] = o
 	return o
 }
 
-// add puts a sample into the series of some sorted labels, which it keeps.
-func (c *metricConverter) add(m *openMetric, labels []*telemetrypb.KeyValue, ns uint64, value float64) {
-	fingerprint := series.Fingerprint(m.Name, labels)
-	s, ok := m.series[fingerprint]
-	if !ok {
-		if len(m.series) == 0 {
-			c.out = append(c.out, m.Metric)
-		}
-		if len(c.series) == 0 {
-			c.series = make([]telemetrypb.Series, 128)
-		}
-		s = &c.series[0]
-		c.series = c.series[1:]
-		s.Fingerprint, s.Labels = fingerprint, labels
-		m.series[fingerprint] = s
-		m.Series = append(m.Series, s)
-		c.size += sizeOf(labels)
-	}
-	if len(c.samples) == 0 {
-		c.samples = make([]telemetrypb.Sample, 128)
-		c.sampleOf = make([]*telemetrypb.Sample, 128)
-	}
-	sample := &c.samples[0]
-	sample.TimeMs, sample.Value = int64(ns/1e6), value
-	if s.Samples == nil {
-		s.Samples = c.sampleOf[:0:1]
-	}
-	s.Samples = append(s.Samples, sample)
-	c.samples, c.sampleOf = c.samples[1:], c.sampleOf[1:]
-	c.size += 20
+// add puts a sample into the series of some sorted labels.
+func (c *metricConverter) add(m *series.Metric, labels []*series.Label, ns uint64, value float64) {
+	c.set.Add(m, labels, math.MaxInt, series.Sample{MS: int64(ns / 1e6), Value: value})
 }
 
 // sizeOf is about what labels take on the bus.
@@ -356,175 +479,240 @@ func sizeOf(labels []*telemetrypb.KeyValue) int {
 	return size
 }
 
-// begin checks what all points have and returns their labels. extra counts the labels that the
-// caller adds, own is the name of one that the point itself cannot have then; copies is how many
-// series the labels are for.
-func (c *metricConverter) begin(attributes []*commonpb.KeyValue, ns uint64, own string, copies int) ([]*telemetrypb.KeyValue, uint64, error) {
+// beginPoint starts a point. own is the name of a label that the point itself cannot have.
+func (c *metricConverter) beginPoint(own string) {
+	if c.own != own {
+		c.forget()
+		c.own = own
+	}
+	c.n, c.over, c.failed = 0, 0, nil
+}
+
+// again takes an attribute of the point at hand if it is the one that was last met at its place.
+func (c *metricConverter) again(raw []byte) bool {
+	if c.n < len(c.memo) {
+		if a := &c.memo[c.n]; a.raw != nil && bytes.Equal(a.raw, raw) {
+			c.n++
+			return true
+		}
+	}
+	return false
+}
+
+// pointAttribute takes an attribute of the point at hand. raw is the attribute as it was sent, where
+// it stays readable until the end of the request.
+func (c *metricConverter) pointAttribute(raw, key, value []byte) {
+	label := c.labelName(key)
+	switch {
+	case len(label) == 0 || string(label) == c.own || len(value) == 0 || c.failed != nil:
+		return
+	case len(value) > series.MaxValueBytes:
+		c.failed = refuse("label_too_long", "the value of attribute %q has %d bytes, %d are taken", record.Clip(string(key), 64), len(value), series.MaxValueBytes)
+		return
+	case len(label) > record.MaxKeyBytes:
+		c.failed = refuse("label_too_long", "an attribute's key has %d bytes, %d are taken", len(label), record.MaxKeyBytes)
+		return
+	case c.n == len(c.memo):
+		c.over++
+		return
+	}
+	a := &c.memo[c.n]
+	c.n++
+	if !a.ok || !bytes.Equal(a.key, key) {
+		c.moved = true
+		a.key = append(a.key[:0], key...)
+	}
+	a.Set(label, value)
+	a.ok, a.label, a.raw = true, label, raw
+}
+
+// decodedAttributes takes the attributes of a point from generated structs.
+func (c *metricConverter) decodedAttributes(attributes []*commonpb.KeyValue, own string) {
+	c.beginPoint(own)
+	for _, kv := range attributes {
+		c.keyText, c.valueText = append(c.keyText[:0], kv.GetKey()...), append(c.valueText[:0], text(kv.GetValue(), record.MaxDepth)...)
+		c.pointAttribute(nil, c.keyText, c.valueText)
+	}
+}
+
+// endPoint checks what all points have and returns the labels of the point at hand, which are valid
+// until the next one; copies is how many series they are for.
+func (c *metricConverter) endPoint(ns uint64, copies int) ([]*series.Label, uint64, error) {
 	if ns == 0 {
 		ns = c.now
 	}
 	if err := c.window.Check(ns); err != nil {
 		return nil, 0, err
 	}
-	c.attrs = c.attrs[:0]
-	for _, kv := range attributes {
-		label := c.labelName(kv.GetKey())
-		if label == "" || label == own {
-			continue
-		}
-		value := text(kv.GetValue(), record.MaxDepth)
-		switch {
-		case value == "":
-			continue
-		case len(value) > series.MaxValueBytes:
-			return nil, 0, refuse("label_too_long", "the value of attribute %q has %d bytes, %d are taken", record.Clip(kv.GetKey(), 64), len(value), series.MaxValueBytes)
-		case len(label) > record.MaxKeyBytes:
-			return nil, 0, refuse("label_too_long", "an attribute's key has %d bytes, %d are taken", len(label), record.MaxKeyBytes)
-		}
-		c.attrs = append(c.attrs, attribute{label, kv.GetKey(), value})
+	if c.failed != nil {
+		return nil, 0, c.failed
 	}
-	if n := len(c.attrs) + len(c.shared) + len(c.identity) + 1; n > series.MaxLabels {
+	if n := c.n + c.over + len(c.shared) + len(c.identity) + 1; n > series.MaxLabels {
 		return nil, 0, refuse("too_many_labels", "it has %d labels, %d are taken", n, series.MaxLabels)
 	}
-	labels := c.labels(c.attrs, c.shared, c.identity)
-	if c.size+copies*(sizeOf(labels)+40) > maxOutputBytes {
+	if c.moved || c.mergedOf != c.n {
+		c.sorted = c.sorted[:0]
+		for i := range c.memo[:c.n] {
+			c.sorted = append(c.sorted, &c.memo[i])
+		}
+		var joined bool
+		c.merged, joined = c.merge(c.merged, c.sorted, c.shared, c.identity)
+		c.mergedOf, c.moved = c.n, joined
+	}
+	if c.set.Bytes()+copies*(series.SeriesBytes+series.Size(c.merged)+40) > maxOutputBytes {
 		return nil, 0, refuse("too_large", "the series of this request come to more than %d MiB, send smaller batches", maxOutputBytes>>20)
 	}
 	c.newest = max(c.newest, ns)
-	return labels, ns, nil
+	return c.merged, ns, nil
 }
 
-func byLabel(a, b attribute) int {
-	if n := strings.Compare(a.label, b.label); n != 0 {
+func byLabel(a, b *attribute) int {
+	if n := bytes.Compare(a.label, b.label); n != 0 {
 		return n
 	}
-	return strings.Compare(a.key, b.key)
+	return bytes.Compare(a.key, b.key)
 }
 
-// labels makes a sorted list of labels. A key of identity wins over one of attributes, and that
-// over one of shared. Attributes whose keys became the same label are put together with
-// semicolons. It sorts attributes; shared and identity are sorted.
-func (c *metricConverter) labels(attributes []attribute, shared, identity []*telemetrypb.KeyValue) []*telemetrypb.KeyValue {
+// merge makes a sorted list of labels in space. A key of identity wins over one of attributes, and
+// that over one of shared. Attributes whose keys became the same label are put together with
+// semicolons, of which it tells. It sorts attributes; shared and identity are sorted.
+func (c *metricConverter) merge(space []*series.Label, attributes []*attribute, shared, identity []*series.Label) (list []*series.Label, joined bool) {
 	slices.SortFunc(attributes, byLabel)
-	n := len(attributes) + len(shared) + len(identity)
-	if n == 0 {
-		return nil
-	}
-	list := c.list(n)
+	list = space[:0]
 	for len(attributes) > 0 || len(shared) > 0 || len(identity) > 0 {
 		// The smallest of the three heads, the more important source first.
-		const after = "\xff" // sorts behind every label name
-		a, s, i := after, after, after
+		var next []byte
 		if len(attributes) > 0 {
-			a = attributes[0].label
+			next = attributes[0].label
 		}
-		if len(shared) > 0 {
-			s = shared[0].Key
-		}
-		if len(identity) > 0 {
-			i = identity[0].Key
-		}
-		next := min(a, s, i)
-		switch next {
-		case i:
-			list = append(list, identity[0])
-		case a:
-			value := attributes[0].value
-			for i := 1; i < len(attributes) && attributes[i].label == next; i++ {
-				value = value + ";" + attributes[i].value
+		for _, others := range [...][]*series.Label{shared, identity} {
+			if len(others) > 0 && (next == nil || bytes.Compare(others[0].Key(), next) < 0) {
+				next = others[0].Key()
 			}
-			list = append(list, c.keyValue(next, record.Clip(value, series.MaxValueBytes)))
+		}
+		same := 0
+		for same < len(attributes) && bytes.Equal(attributes[same].label, next) {
+			same++
+		}
+		isShared := len(shared) > 0 && bytes.Equal(shared[0].Key(), next)
+		switch {
+		case len(identity) > 0 && bytes.Equal(identity[0].Key(), next):
+			list = append(list, identity[0])
+			identity = identity[1:]
+		case same == 1:
+			list = append(list, &attributes[0].Label)
+		case same > 1:
+			var value []byte
+			for i, a := range attributes[:same] {
+				if i > 0 {
+					value = append(value, ';')
+				}
+				value = append(value, a.Value()...)
+			}
+			l := new(series.Label)
+			l.Set(next, clip(nil, value, series.MaxValueBytes))
+			list = append(list, l)
+			joined = true
 		default:
 			list = append(list, shared[0])
 		}
-		for len(attributes) > 0 && attributes[0].label == next {
-			attributes = attributes[1:]
-		}
-		if s == next {
+		attributes = attributes[same:]
+		if isShared {
 			shared = shared[1:]
 		}
-		if i == next {
-			identity = identity[1:]
-		}
 	}
-	return list
+	return list, joined
 }
 
-// with returns labels with one more, in its place.
-func (c *metricConverter) with(labels []*telemetrypb.KeyValue, more *telemetrypb.KeyValue) []*telemetrypb.KeyValue {
-	at, _ := slices.BinarySearchFunc(labels, more.Key, func(l *telemetrypb.KeyValue, key string) int { return strings.Compare(l.Key, key) })
-	list := c.list(len(labels) + 1)
-	list = append(list, labels[:at]...)
-	list = append(list, more)
-	return append(list, labels[at:]...)
-}
-
-// list makes room for n labels.
-func (c *metricConverter) list(n int) []*telemetrypb.KeyValue {
-	if len(c.pointers) < n {
-		c.pointers = make([]*telemetrypb.KeyValue, 1024)
-	}
-	list := c.pointers[:0:n]
-	c.pointers = c.pointers[n:]
-	return list
-}
-
-func (c *metricConverter) keyValue(key, value string) *telemetrypb.KeyValue {
-	if len(c.keyValues) == 0 {
-		c.keyValues = make([]telemetrypb.KeyValue, 256)
-	}
-	kv := &c.keyValues[0]
-	c.keyValues = c.keyValues[1:]
-	kv.Key, kv.Value = key, value
-	return kv
+// with returns labels with one more, in its place; they are valid until the next call.
+func (c *metricConverter) with(labels []*series.Label, more *series.Label) []*series.Label {
+	at, _ := slices.BinarySearchFunc(labels, more, func(a, b *series.Label) int { return bytes.Compare(a.Key(), b.Key()) })
+	c.extended = append(append(append(c.extended[:0], labels[:at]...), more), labels[at:]...)
+	return c.extended
 }
 
 // labelName is the label of an attribute key, or empty where there can be none.
-func (c *metricConverter) labelName(key string) string {
-	if name, ok := c.labelNames[key]; ok {
+func (c *metricConverter) labelName(key []byte) []byte {
+	if name, ok := c.labelNames[string(key)]; ok {
 		return name
 	}
 	namer := otlptranslator.LabelNamer{}
-	name, err := namer.Build(key)
-	if err != nil || name == "__name__" {
-		name = "" // an empty key or only punctuation: it cannot be asked for
+	built, err := namer.Build(string(key))
+	if err != nil || built == "__name__" {
+		built = "" // an empty key or only punctuation: it cannot be asked for
 	}
-	c.labelNames[key] = name
+	name := []byte(built)
+	if len(key) <= record.MaxKeyBytes {
+		if len(c.labelNames) >= keptNames {
+			clear(c.labelNames)
+		}
+		c.labelNames[string(key)] = name
+	}
 	return name
 }
 
-// numbers converts the points of gauges and sums.
-func (c *metricConverter) numbers(m *metricspb.Metric, t otlptranslator.MetricType, kind telemetrypb.MetricKind, points []*metricspb.NumberDataPoint) {
-	if len(points) == 0 {
-		return
+// sumOf says what number points are.
+type sumOf struct {
+	gauge       bool
+	temporality metricspb.AggregationTemporality
+	monotonic   bool
+}
+
+// numbers opens the metric of n points of a gauge or a sum.
+func (c *metricConverter) numbers(head metricHead, n int, of sumOf) (*series.Metric, error) {
+	var t otlptranslator.MetricType = otlptranslator.MetricTypeGauge
+	kind := telemetrypb.MetricKind_METRIC_KIND_GAUGE
+	if !of.gauge {
+		if err := cumulative(of.temporality); err != nil {
+			return nil, err
+		}
+		t = otlptranslator.MetricTypeNonMonotonicCounter
+		if of.monotonic {
+			t, kind = otlptranslator.MetricTypeMonotonicCounter, telemetrypb.MetricKind_METRIC_KIND_COUNTER
+		}
 	}
-	name, err := c.name(m, t)
+	if n == 0 {
+		return nil, nil
+	}
+	k, err := c.lookup(head, t)
 	if err != nil {
-		c.reject(len(points), m.GetName(), err)
-		return
+		return nil, err
 	}
-	o := c.open(name, kind, m)
+	return c.open(k.name, kind, k), nil
+}
+
+// decodedNumbers converts points of gauges and sums from generated structs.
+func (c *metricConverter) decodedNumbers(head metricHead, o *series.Metric, points []*metricspb.NumberDataPoint) {
 	for _, p := range points {
-		c.rejectPoint(m, c.number(o, p))
+		n := number{ns: p.GetTimeUnixNano(), flags: p.GetFlags()}
+		switch v := p.GetValue().(type) {
+		case *metricspb.NumberDataPoint_AsDouble:
+			n.value, n.has = v.AsDouble, true
+		case *metricspb.NumberDataPoint_AsInt:
+			n.value, n.has = float64(v.AsInt), true
+		}
+		c.decodedAttributes(p.GetAttributes(), "")
+		c.rejectPoint(head, c.number(o, n))
 	}
 }
 
-func (c *metricConverter) number(o *openMetric, p *metricspb.NumberDataPoint) error {
-	var value float64
-	switch v := p.GetValue().(type) {
-	case *metricspb.NumberDataPoint_AsDouble:
-		value = series.Value(v.AsDouble)
-	case *metricspb.NumberDataPoint_AsInt:
-		value = float64(v.AsInt)
-	default:
-		if !ended(p.GetFlags()) {
-			return refuse("no_value", "a data point has no value")
-		}
-	}
-	if ended(p.GetFlags()) {
+// number is a point of a gauge or a sum besides its attributes.
+type number struct {
+	ns    uint64
+	value float64
+	has   bool // a value
+	flags uint32
+}
+
+// number converts the point whose attributes are at hand.
+func (c *metricConverter) number(o *series.Metric, n number) error {
+	value := series.Value(n.value)
+	if ended(n.flags) {
 		value = series.Stale()
+	} else if !n.has {
+		return refuse("no_value", "a data point has no value")
 	}
-	labels, ns, err := c.begin(p.GetAttributes(), p.GetTimeUnixNano(), "", 1)
+	labels, ns, err := c.endPoint(n.ns, 1)
 	if err != nil {
 		return err
 	}
@@ -538,11 +726,12 @@ func ended(flags uint32) bool {
 }
 
 // summary converts a point of a summary.
-func (c *metricConverter) summary(quantiles, sum, count *openMetric, p *metricspb.SummaryDataPoint) error {
+func (c *metricConverter) summary(quantiles, sum, count *series.Metric, p *metricspb.SummaryDataPoint) error {
 	if len(p.GetQuantileValues()) > maxBuckets {
 		return refuse("too_many_buckets", "a summary has %d quantiles, %d are taken", len(p.GetQuantileValues()), maxBuckets)
 	}
-	labels, ns, err := c.begin(p.GetAttributes(), p.GetTimeUnixNano(), "quantile", len(p.GetQuantileValues())+2)
+	c.decodedAttributes(p.GetAttributes(), "quantile")
+	labels, ns, err := c.endPoint(p.GetTimeUnixNano(), len(p.GetQuantileValues())+2)
 	if err != nil {
 		return err
 	}
@@ -553,8 +742,8 @@ func (c *metricConverter) summary(quantiles, sum, count *openMetric, p *metricsp
 		return series.Value(v)
 	}
 	for _, q := range p.GetQuantileValues() {
-		label := c.keyValue("quantile", formatBound(q.GetQuantile()))
-		c.add(quantiles, c.with(labels, label), ns, value(q.GetValue()))
+		c.quantile.Set([]byte("quantile"), []byte(formatBound(q.GetQuantile())))
+		c.add(quantiles, c.with(labels, &c.quantile), ns, value(q.GetValue()))
 	}
 	c.add(sum, labels, ns, value(p.GetSum()))
 	c.add(count, labels, ns, value(float64(p.GetCount())))

@@ -22,6 +22,7 @@ import (
 	logspb "go.opentelemetry.io/proto/otlp/logs/v1"
 	metricspb "go.opentelemetry.io/proto/otlp/metrics/v1"
 	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/midwatch/midwatch/proto/telemetrypb"
 	"github.com/midwatch/midwatch/services/ingest/record"
@@ -56,7 +57,7 @@ func TestGolden(t *testing.T) {
 				if err := UnmarshalJSON(string(input.Data), req); err != nil {
 					t.Fatal(err)
 				}
-				got = showMetrics(Metrics(req, window()))
+				got = showMetrics(metricsOf(t, req))
 			case "logs.json":
 				req := new(collogspb.ExportLogsServiceRequest)
 				if err := UnmarshalJSON(string(input.Data), req); err != nil {
@@ -83,6 +84,39 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// metricsOf converts a request, in both of its forms, and reads what is kept as those on the bus do.
+func metricsOf(t testing.TB, req *colmetricspb.ExportMetricsServiceRequest) ([]*telemetrypb.Metric, *Rejections) {
+	t.Helper()
+	set, rejections := Metrics(req, window())
+	metrics := readSet(t, set)
+	body, err := proto.Marshal(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, again, err := DecodeMetrics(body, window())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(showMetrics(metrics, rejections), showMetrics(readSet(t, set), again)); d != "" {
+		t.Errorf("-from structs +from bytes\n%s", d)
+	}
+	return metrics, rejections
+}
+
+// readSet reads a set as those on the bus do, and releases it.
+func readSet(t testing.TB, set *series.Set) []*telemetrypb.Metric {
+	t.Helper()
+	defer set.Release()
+	f := new(telemetrypb.MetricFrame)
+	if err := proto.Unmarshal(set.Frames(1, 30, math.MaxInt).Next(nil, now), f); err != nil {
+		t.Fatal(err)
+	}
+	if len(f.Batches) == 0 {
+		return nil
+	}
+	return f.Batches[0].Metrics
+}
+
 func showRejections(b *strings.Builder, r *Rejections) {
 	if r.Count > 0 {
 		fmt.Fprintf(b, "rejected %d: %s\n", r.Count, r.Message())
@@ -96,8 +130,8 @@ func showMetrics(metrics []*telemetrypb.Metric, r *Rejections) string {
 		fmt.Fprintf(&b, "%s %s source=%q unit=%q description=%q\n", m.Name, strings.ToLower(strings.TrimPrefix(m.Kind.String(), "METRIC_KIND_")), m.SourceName, m.Unit, m.Description)
 		for _, s := range m.Series {
 			fmt.Fprintf(&b, "  {%s}", showLabels(s.Labels))
-			for _, one := range s.Samples {
-				fmt.Fprintf(&b, " %s@%s", showValue(one.Value), time.UnixMilli(one.TimeMs).UTC().Format("15:04:05.000"))
+			for i, ms := range s.TimesMs {
+				fmt.Fprintf(&b, " %s@%s", showValue(s.Values[i]), time.UnixMilli(ms).UTC().Format("15:04:05.000"))
 			}
 			b.WriteByte('\n')
 		}
@@ -141,7 +175,7 @@ func TestEmptyRequestsAreFine(t *testing.T) {
 	if groups, r := Logs(new(collogspb.ExportLogsServiceRequest), window()); len(groups) != 0 || r.Count != 0 || r.Message() != "" {
 		t.Errorf("Logs = %v, %v", groups, r)
 	}
-	if metrics, r := Metrics(new(colmetricspb.ExportMetricsServiceRequest), window()); len(metrics) != 0 || r.Count != 0 {
+	if metrics, r := metricsOf(t, new(colmetricspb.ExportMetricsServiceRequest)); len(metrics) != 0 || r.Count != 0 {
 		t.Errorf("Metrics = %v, %v", metrics, r)
 	}
 	// Nothing but names: what is absent must not be looked into.
@@ -154,7 +188,7 @@ func TestEmptyRequestsAreFine(t *testing.T) {
 		{Name: "e", Data: &metricspb.Metric_ExponentialHistogram{}},
 		{Name: "f", Data: &metricspb.Metric_Summary{}},
 	}}}}}}
-	if metrics, r := Metrics(req, window()); len(metrics) != 0 || r.Count != 0 {
+	if metrics, r := metricsOf(t, req); len(metrics) != 0 || r.Count != 0 {
 		t.Errorf("Metrics = %v, %v", metrics, r)
 	}
 }
@@ -163,7 +197,7 @@ func str(key, value string) *commonpb.KeyValue {
 	return &commonpb.KeyValue{Key: key, Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: value}}}
 }
 
-func metricsOf(resource []*commonpb.KeyValue, metrics ...*metricspb.Metric) *colmetricspb.ExportMetricsServiceRequest {
+func exportOf(resource []*commonpb.KeyValue, metrics ...*metricspb.Metric) *colmetricspb.ExportMetricsServiceRequest {
 	return &colmetricspb.ExportMetricsServiceRequest{ResourceMetrics: []*metricspb.ResourceMetrics{{
 		Resource:     &resourcepb.Resource{Attributes: resource},
 		ScopeMetrics: []*metricspb.ScopeMetrics{{Metrics: metrics}},
@@ -197,11 +231,11 @@ func TestPointsOverABoundAreRejectedAlone(t *testing.T) {
 		`metric "m": the time is more than 30 days in the past (1)`:                 gauge("m", good, &metricspb.NumberDataPoint{TimeUnixNano: 1, Value: &metricspb.NumberDataPoint_AsInt{AsInt: 1}}),
 		`metric "m": the time is more than one hour in the future (1)`:              gauge("m", good, &metricspb.NumberDataPoint{TimeUnixNano: math.MaxUint64, Value: &metricspb.NumberDataPoint_AsInt{AsInt: 1}}),
 	} {
-		metrics, r := Metrics(metricsOf(nil, m), window())
+		metrics, r := metricsOf(t, exportOf(nil, m))
 		if r.Count != 1 || r.Message() != want {
 			t.Errorf("rejected %d: %s, want %s", r.Count, r.Message(), want)
 		}
-		if len(metrics) != 1 || len(metrics[0].Series) != 1 || metrics[0].Series[0].Samples[0].Value != 1 {
+		if len(metrics) != 1 || len(metrics[0].Series) != 1 || metrics[0].Series[0].Values[0] != 1 {
 			t.Errorf("%s: kept %v", want, metrics)
 		}
 	}
@@ -212,7 +246,7 @@ func TestPointsOverABoundAreRejectedAlone(t *testing.T) {
 		}}},
 		`metric "s": it has no aggregation temporality (1)`: {Name: "s", Data: &metricspb.Metric_Sum{Sum: &metricspb.Sum{DataPoints: []*metricspb.NumberDataPoint{good}}}},
 	} {
-		if metrics, r := Metrics(metricsOf(nil, m), window()); r.Message() != want || len(metrics) != 0 {
+		if metrics, r := metricsOf(t, exportOf(nil, m)); r.Message() != want || len(metrics) != 0 {
 			t.Errorf("rejected %d: %s, want %s; kept %v", r.Count, r.Message(), want, metrics)
 		}
 	}
@@ -236,7 +270,7 @@ func TestLittleCannotBecomeMuch(t *testing.T) {
 	for i := range h.DataPoints {
 		h.DataPoints[i].Attributes = append(slices.Clone(attributes), str("n", strconv.Itoa(i)))
 	}
-	metrics, r := Metrics(metricsOf(nil, &metricspb.Metric{Name: "h", Data: &metricspb.Metric_Histogram{Histogram: h}}), window())
+	metrics, r := metricsOf(t, exportOf(nil, &metricspb.Metric{Name: "h", Data: &metricspb.Metric_Histogram{Histogram: h}}))
 	size := 0
 	for _, m := range metrics {
 		for _, s := range m.Series {
@@ -268,12 +302,16 @@ func TestLittleCannotBecomeMuch(t *testing.T) {
 
 func TestFingerprintIsOfNameAndLabels(t *testing.T) {
 	t.Parallel()
-	metrics, _ := Metrics(metricsOf([]*commonpb.KeyValue{str("service.name", "api")}, gauge("m", point(1, str("b", "2"), str("a", "1")), point(2, str("a", "1"), str("b", "2")))), window())
-	if len(metrics[0].Series) != 1 || len(metrics[0].Series[0].Samples) != 2 {
+	metrics, _ := metricsOf(t, exportOf([]*commonpb.KeyValue{str("service.name", "api")}, gauge("m", point(1, str("b", "2"), str("a", "1")), point(2, str("a", "1"), str("b", "2")))))
+	if len(metrics[0].Series) != 1 || len(metrics[0].Series[0].Values) != 2 {
 		t.Fatalf("series %v, want one with both samples", metrics[0].Series)
 	}
 	s := metrics[0].Series[0]
-	if got := series.Fingerprint("m", s.Labels); got != s.Fingerprint {
+	var labels []*series.Label
+	for _, l := range s.Labels {
+		labels = append(labels, series.NewLabel(l.Key, l.Value))
+	}
+	if got := series.Fingerprint("m", labels); got != s.Fingerprint {
 		t.Errorf("fingerprint %x, want %x", s.Fingerprint, got)
 	}
 	if !slices.IsSortedFunc(s.Labels, func(a, b *telemetrypb.KeyValue) int { return strings.Compare(a.Key, b.Key) }) {
@@ -315,15 +353,15 @@ func TestExponentialBucketsAreExact(t *testing.T) {
 				Positive: &metricspb.ExponentialHistogramDataPoint_Buckets{Offset: int32(low), BucketCounts: counts},
 				Negative: &metricspb.ExponentialHistogramDataPoint_Buckets{BucketCounts: []uint64{1, 2}},
 			}
-			metrics, r := Metrics(metricsOf(nil, &metricspb.Metric{Name: "h", Unit: unit, Data: &metricspb.Metric_ExponentialHistogram{
+			metrics, r := metricsOf(t, exportOf(nil, &metricspb.Metric{Name: "h", Unit: unit, Data: &metricspb.Metric_ExponentialHistogram{
 				ExponentialHistogram: &metricspb.ExponentialHistogram{AggregationTemporality: 2, DataPoints: []*metricspb.ExponentialHistogramDataPoint{p}},
-			}}), window())
+			}}))
 			if r.Count != 0 || len(metrics[0].Series) != g.len()+1 {
 				t.Fatalf("unit %s scale %d: %d series, %s", unit, scale, len(metrics[0].Series), r.Message())
 			}
 			previous := 0.0
 			for i, s := range metrics[0].Series {
-				got := s.Samples[0].Value
+				got := s.Values[0]
 				if got < previous {
 					t.Errorf("unit %s scale %d: %s has %v after %v", unit, scale, showLabels(s.Labels), got, previous)
 				}
@@ -429,7 +467,7 @@ func corpus() (*colmetricspb.ExportMetricsServiceRequest, int) {
 			}}})
 			n += 17
 		}
-		req.ResourceMetrics = append(req.ResourceMetrics, metricsOf([]*commonpb.KeyValue{
+		req.ResourceMetrics = append(req.ResourceMetrics, exportOf([]*commonpb.KeyValue{
 			str("service.name", "service-"+strconv.Itoa(s)), str("service.instance.id", "b3f1d2"), str("host.name", "h1"), str("telemetry.sdk.language", "go"),
 		}, metrics...).ResourceMetrics...)
 		n++ // target_info
@@ -439,14 +477,19 @@ func corpus() (*colmetricspb.ExportMetricsServiceRequest, int) {
 
 func BenchmarkMetrics(b *testing.B) {
 	req, n := corpus()
+	body, err := proto.Marshal(req)
+	if err != nil {
+		b.Fatal(err)
+	}
 	b.ReportAllocs()
 	for b.Loop() {
-		_, r := Metrics(req, window())
-		if r.Count != 0 {
-			b.Fatal(r.Message())
+		set, r, err := DecodeMetrics(body, window())
+		if err != nil || r.Count != 0 || set.Samples() != n {
+			b.Fatal(err, r.Message(), set.Samples())
 		}
+		set.Release()
 	}
-	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "samples/s")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/sample")
 }
 
 func BenchmarkLogs(b *testing.B) {
@@ -470,4 +513,26 @@ func BenchmarkLogs(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(lines)*float64(b.N)/b.Elapsed().Seconds(), "lines/s")
+}
+
+// TestDecodingDoesNotAllocateForSamples holds the hot path to what a request that is like the one
+// before needs.
+func TestDecodingDoesNotAllocateForSamples(t *testing.T) {
+	var points []*metricspb.NumberDataPoint
+	for i := range 1000 {
+		points = append(points, point(float64(i), str("http.request.method", "GET"), str("http.route", "/items/"+strconv.Itoa(i))))
+	}
+	body, err := proto.Marshal(exportOf([]*commonpb.KeyValue{str("service.name", "api")}, gauge("queue.length", points...)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := testing.AllocsPerRun(20, func() {
+		set, _, err := DecodeMetrics(body, window())
+		if err != nil || set.Samples() != len(points) {
+			t.Fatal(err, set.Samples())
+		}
+		set.Release()
+	}); n > 60 {
+		t.Errorf("decoding %d points allocates %v times", len(points), n)
+	}
 }

@@ -2,7 +2,6 @@ package otlp
 
 import (
 	"errors"
-	"fmt"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -25,7 +24,7 @@ func Scan(body []byte, m protoreflect.MessageDescriptor) error {
 	left := maxMessages
 	scan(body, m, &left, 0)
 	if left < 0 {
-		return fmt.Errorf("%w: more than %d messages within it, send smaller batches", ErrTooManyMessages, maxMessages)
+		return tooManyMessages()
 	}
 	return nil
 }

@@ -1,8 +1,11 @@
 package remotewrite
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"strings"
@@ -11,15 +14,24 @@ import (
 
 	"github.com/midwatch/midwatch/proto/telemetrypb"
 	"github.com/midwatch/midwatch/services/ingest/record"
+	"github.com/midwatch/midwatch/services/ingest/series"
 )
 
-// Decode reads a request, unpacked. Nothing that it returns refers to body. An error means that
-// the body is not such a message, and that nothing of it is to be kept.
+// Decode reads a request, unpacked. Nothing that it returns refers to body; its owner releases it.
+// An error means that the body is not such a message, and that nothing of it is to be kept.
 func Decode(v Version, body []byte, w record.Window) (*Request, error) {
+	c := newCollector(w)
+	decode := c.decodeV1
 	if v == V2 {
-		return decodeV2(body, w)
+		decode = c.decodeV2
 	}
-	return decodeV1(body, w)
+	err := decode(body)
+	out := c.end()
+	if err != nil {
+		out.Release()
+		return nil, err
+	}
+	return out, nil
 }
 
 // The tags of fields: number and type together.
@@ -71,6 +83,30 @@ type field struct {
 
 // next cuts the first field off a message.
 func next(b []byte) (f field, rest []byte, err error) {
+	if len(b) > 1 && b[0] < 0x80 && b[0] >= 8 {
+		switch f.tag = uint64(b[0]); f.tag & 7 {
+		case asBytes:
+			if b[1] < 0x80 {
+				end := 2 + int(b[1])
+				if end > len(b) {
+					return f, nil, io.ErrUnexpectedEOF
+				}
+				f.bytes = b[2:end]
+				return f, b[end:], nil
+			}
+		case asFixed64:
+			if len(b) < 9 {
+				return f, nil, io.ErrUnexpectedEOF
+			}
+			f.number = binary.LittleEndian.Uint64(b[1:])
+			return f, b[9:], nil
+		}
+	}
+	return nextField(b)
+}
+
+// nextField is next for fields of any form.
+func nextField(b []byte) (f field, rest []byte, err error) {
 	number, typ, n := protowire.ConsumeTag(b)
 	if n < 0 {
 		return f, nil, protowire.ParseError(n)
@@ -110,7 +146,7 @@ func each(b []byte, take func(f field) error) error {
 
 // sample reads a sample of the series at hand; it is the same in both versions.
 func (c *collector) sample(b []byte) error {
-	var s sample
+	var s series.Sample
 	for len(b) > 0 {
 		f, rest, err := next(b)
 		if err != nil {
@@ -118,9 +154,10 @@ func (c *collector) sample(b []byte) error {
 		}
 		switch f.tag {
 		case sampleValue:
-			s.value = math.Float64frombits(f.number)
+			// The bits of NaN stay as they are: one of them is the staleness marker.
+			s.Value = math.Float64frombits(f.number)
 		case sampleTime:
-			s.ms = int64(f.number)
+			s.MS = int64(f.number)
 		}
 		b = rest
 	}
@@ -128,39 +165,35 @@ func (c *collector) sample(b []byte) error {
 	return nil
 }
 
-// decoderV1 reads 1.0.
-type decoderV1 struct {
-	collector
-	families map[string]metadata
-	shared   map[string]label // by their encoding
-}
-
-func decodeV1(body []byte, w record.Window) (*Request, error) {
-	d := decoderV1{collector: newCollector(w), families: map[string]metadata{}, shared: map[string]label{}}
+// decodeV1 reads 1.0.
+func (c *collector) decodeV1(body []byte) error {
 	// Metadata stands behind the series that it is about, or in a request of its own. That one
 	// leaves nothing to keep: kinds are stored with samples.
 	err := each(body, func(f field) error {
 		if f.tag == v1Metadata {
-			return d.family(f.bytes)
+			return c.family(f.bytes)
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	err = each(body, func(f field) error {
+	for len(body) > 0 {
+		f, rest, err := next(body)
+		if err != nil {
+			return err
+		}
 		if f.tag == v1Series {
-			return d.oneSeries(f.bytes)
+			if err := c.seriesV1(f.bytes); err != nil {
+				return err
+			}
 		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
+		body = rest
 	}
-	return &d.out, nil
+	return nil
 }
 
-func (d *decoderV1) family(b []byte) error {
+func (c *collector) family(b []byte) error {
 	var metricType uint64
 	var family, help, unit []byte
 	err := each(b, func(f field) error {
@@ -179,16 +212,20 @@ func (d *decoderV1) family(b []byte) error {
 	if err != nil {
 		return fmt.Errorf("metadata: %w", err)
 	}
-	d.families[string(family)] = newMetadata(metricType, unit, help)
+	if c.families == nil {
+		c.families = map[string]metadata{}
+	}
+	c.families[string(family)] = newMetadata(metricType, unit, help)
 	return nil
 }
 
-// about finds what is told of the family of a metric.
-func (d *decoderV1) about(name string) metadata {
-	if len(d.families) == 0 {
-		return metadata{}
+// about finds what is told of the family of a metric: in 1.0 by its name, in 2.0 by the series at
+// hand.
+func (c *collector) about(name string) metadata {
+	if len(c.families) == 0 {
+		return c.told
 	}
-	if m, ok := d.families[name]; ok {
+	if m, ok := c.families[name]; ok {
 		return m
 	}
 	for _, of := range [...]struct {
@@ -204,157 +241,157 @@ func (d *decoderV1) about(name string) metadata {
 		if !ok {
 			continue
 		}
-		if m := d.families[family]; slices.Contains(of.kinds, m.kind) {
+		if m := c.families[family]; slices.Contains(of.kinds, m.kind) {
 			return m
 		}
 	}
 	return metadata{}
 }
 
-func (d *decoderV1) oneSeries(b []byte) error {
-	d.begin()
-	err := each(b, func(f field) error {
-		switch f.tag {
-		case v1SeriesLabel:
-			return d.oneLabel(f.bytes)
-		case v1SeriesSample:
-			return d.sample(f.bytes)
-		case v1SeriesHistogram:
-			d.histograms++
-		case v1SeriesExemplar:
-			d.exemplars++
+func (c *collector) seriesV1(b []byte) error {
+	c.beginSeries()
+	for len(b) > 0 {
+		f, rest, err := next(b)
+		if err == nil {
+			switch f.tag {
+			case v1SeriesLabel:
+				err = c.labelV1(f.bytes)
+			case v1SeriesSample:
+				err = c.sample(f.bytes)
+			case v1SeriesHistogram:
+				c.histograms++
+			case v1SeriesExemplar:
+				c.exemplars++
+			}
 		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("series: %w", err)
+		if err != nil {
+			return fmt.Errorf("series: %w", err)
+		}
+		b = rest
 	}
-	if len(d.samples)+d.histograms == 0 {
-		d.out.dropExemplars(d.exemplars)
+	if len(c.samples)+c.histograms == 0 {
+		c.out.dropExemplars(c.exemplars)
 		return nil // there is nothing to keep, and nothing wrong with it
 	}
-	d.end(d.about)
+	c.endSeries()
 	return nil
 }
 
-func (d *decoderV1) oneLabel(b []byte) error {
-	l, ok := d.shared[string(b)]
-	if !ok {
-		var name, value []byte
-		err := each(b, func(f field) error {
-			switch f.tag {
-			case v1LabelName:
-				name = f.bytes
-			case v1LabelValue:
-				value = f.bytes
-			}
+func (c *collector) labelV1(b []byte) error {
+	if c.count < len(c.memo) {
+		if l := &c.memo[c.count]; l.ok && bytes.Equal(l.encoded, b) {
+			c.count++
+			c.labels = append(c.labels, &l.Label)
 			return nil
-		})
+		}
+	}
+	var name, value []byte
+	for rest := b; len(rest) > 0; {
+		f, more, err := next(rest)
 		if err != nil {
 			return fmt.Errorf("label: %w", err)
 		}
-		if !d.room() {
-			return nil
-		}
-		l = newLabel(name, value)
-		if len(d.shared) < maxShared {
-			d.shared[string(b)] = l
-		}
-	} else if !d.room() {
-		return nil
-	}
-	d.label(l)
-	return nil
-}
-
-// decoderV2 reads 2.0.
-type decoderV2 struct {
-	collector
-	symbols [][]byte // of the body
-	shared  map[[2]uint32]label
-
-	// The series at hand.
-	refs []uint32
-	told metadata
-}
-
-func decodeV2(body []byte, w record.Window) (*Request, error) {
-	d := decoderV2{collector: newCollector(w), shared: map[[2]uint32]label{}}
-	err := each(body, func(f field) error {
-		if f.tag != v2Symbol {
-			return nil
-		}
-		if len(d.symbols) == maxSymbols {
-			return fmt.Errorf("there are more than %d symbols", maxSymbols)
-		}
-		d.symbols = append(d.symbols, f.bytes)
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	if len(d.symbols) > 0 && len(d.symbols[0]) > 0 {
-		return nil, errors.New("the first symbol is not empty")
-	}
-	err = each(body, func(f field) error {
-		if f.tag == v2Series {
-			return d.oneSeries(f.bytes)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &d.out, nil
-}
-
-func (d *decoderV2) oneSeries(b []byte) error {
-	d.begin()
-	d.refs, d.told = d.refs[:0], metadata{}
-	err := each(b, func(f field) error {
 		switch f.tag {
-		case v2SeriesRef:
-			d.refs = append(d.refs, uint32(f.number))
-		case v2SeriesRefs:
-			return d.packed(f.bytes)
-		case v2SeriesSample:
-			return d.sample(f.bytes)
-		case v2SeriesHistogram:
-			d.histograms++
-		case v2SeriesExemplar:
-			d.exemplars++
-		case v2SeriesMetadata:
-			return d.metadata(f.bytes)
+		case v1LabelName:
+			name = f.bytes
+		case v1LabelValue:
+			value = f.bytes
 		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("series: %w", err)
+		rest = more
 	}
-	d.resolve()
-	if len(d.samples)+d.histograms == 0 {
-		d.fail(errNoSamples)
+	if l := c.label(name, value); l != nil {
+		l.encoded = b
 	}
-	d.end(func(string) metadata { return d.told })
 	return nil
 }
 
-func (d *decoderV2) packed(b []byte) error {
+// decodeV2 reads 2.0.
+func (c *collector) decodeV2(body []byte) error {
+	for rest := body; len(rest) > 0; {
+		f, more, err := next(rest)
+		if err != nil {
+			return err
+		}
+		if f.tag == v2Symbol {
+			if len(c.symbols) == maxSymbols {
+				return fmt.Errorf("there are more than %d symbols", maxSymbols)
+			}
+			c.symbols = append(c.symbols, f.bytes)
+		}
+		rest = more
+	}
+	if len(c.symbols) > 0 && len(c.symbols[0]) > 0 {
+		return errors.New("the first symbol is not empty")
+	}
+	for len(body) > 0 {
+		f, rest, err := next(body)
+		if err != nil {
+			return err
+		}
+		if f.tag == v2Series {
+			if err := c.seriesV2(f.bytes); err != nil {
+				return err
+			}
+		}
+		body = rest
+	}
+	return nil
+}
+
+func (c *collector) seriesV2(b []byte) error {
+	c.beginSeries()
+	c.refs, c.told = c.refs[:0], metadata{}
+	for len(b) > 0 {
+		f, rest, err := next(b)
+		if err == nil {
+			switch f.tag {
+			case v2SeriesRef:
+				c.refs = append(c.refs, uint32(f.number))
+			case v2SeriesRefs:
+				err = c.packed(f.bytes)
+			case v2SeriesSample:
+				err = c.sample(f.bytes)
+			case v2SeriesHistogram:
+				c.histograms++
+			case v2SeriesExemplar:
+				c.exemplars++
+			case v2SeriesMetadata:
+				err = c.metadata(f.bytes)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("series: %w", err)
+		}
+		b = rest
+	}
+	c.resolve()
+	if len(c.samples)+c.histograms == 0 {
+		c.fail(errNoSamples)
+	}
+	c.endSeries()
+	return nil
+}
+
+func (c *collector) packed(b []byte) error {
 	for len(b) > 0 {
 		ref, n := protowire.ConsumeVarint(b)
 		if n < 0 {
 			return fmt.Errorf("references: %w", protowire.ParseError(n))
 		}
-		d.refs = append(d.refs, uint32(ref))
+		c.refs = append(c.refs, uint32(ref))
 		b = b[n:]
 	}
 	return nil
 }
 
-func (d *decoderV2) metadata(b []byte) error {
+func (c *collector) metadata(b []byte) error {
 	var metricType uint64
 	var help, unit uint32
-	err := each(b, func(f field) error {
+	for len(b) > 0 {
+		f, rest, err := next(b)
+		if err != nil {
+			return fmt.Errorf("metadata: %w", err)
+		}
 		switch f.tag {
 		case v2MetadataType:
 			metricType = f.number
@@ -363,44 +400,51 @@ func (d *decoderV2) metadata(b []byte) error {
 		case v2MetadataUnit:
 			unit = uint32(f.number)
 		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("metadata: %w", err)
+		b = rest
 	}
-	d.told = newMetadata(metricType, d.symbol(unit), d.symbol(help))
+	key := [3]uint64{metricType, uint64(help), uint64(unit)}
+	if c.toldAs != key || !c.toldOnce {
+		c.toldLast = newMetadata(metricType, c.symbol(unit), c.symbol(help))
+		c.toldAs, c.toldOnce = key, max(int64(help), int64(unit)) < int64(len(c.symbols))
+	}
+	c.told = c.toldLast
 	return nil
 }
 
 // symbol returns a symbol; the first, which is empty, need not be there.
-func (d *decoderV2) symbol(ref uint32) []byte {
-	if int64(ref) < int64(len(d.symbols)) {
-		return d.symbols[ref]
+func (c *collector) symbol(ref uint32) []byte {
+	if int64(ref) < int64(len(c.symbols)) {
+		return c.symbols[ref]
 	}
 	if ref > 0 {
-		d.fail(refuse("bad_reference", "it refers to symbol %d of %d", ref, len(d.symbols)))
+		c.fail(refuse("bad_reference", "it refers to symbol %d of %d", ref, len(c.symbols)))
 	}
 	return nil
 }
 
 // resolve makes labels of references.
-func (d *decoderV2) resolve() {
-	if len(d.refs)%2 != 0 {
-		d.fail(errOddReferences)
+func (c *collector) resolve() {
+	if len(c.refs)%2 != 0 {
+		c.fail(errOddReferences)
 	}
-	for i := 0; i+1 < len(d.refs) && d.room(); i += 2 {
-		key := [2]uint32{d.refs[i], d.refs[i+1]}
-		l, ok := d.shared[key]
-		if !ok {
-			name, value := d.symbol(key[0]), d.symbol(key[1])
-			if int64(max(key[0], key[1])) >= int64(max(1, len(d.symbols))) {
-				continue // symbol has said so
-			}
-			l = newLabel(name, value)
-			if len(d.shared) < maxShared {
-				d.shared[key] = l
+	for i := 0; i+1 < len(c.refs); i += 2 {
+		refs := [2]uint32{c.refs[i], c.refs[i+1]}
+		if c.count < len(c.memo) {
+			if l := &c.memo[c.count]; l.ok && l.refs == refs {
+				c.count++
+				c.labels = append(c.labels, &l.Label)
+				continue
 			}
 		}
-		d.label(l)
+		name, value := c.symbol(refs[0]), c.symbol(refs[1])
+		if int64(max(refs[0], refs[1])) >= int64(max(1, len(c.symbols))) {
+			c.count++ // symbol has said what is wrong with it
+			continue
+		}
+		if l := c.label(name, value); l != nil {
+			l.refs = refs
+		} else if c.count > len(c.memo) {
+			return
+		}
 	}
 }

@@ -21,6 +21,7 @@ func refuse(word, format string, args ...any) error {
 var (
 	errHistogram     = refuse("native_histogram_not_kept", histogramNotKept)
 	errNoSamples     = refuse("no_samples", "it has no samples")
+	errTooLarge      = refuse("too_large", "the series of this request come to more than %d MiB, send smaller batches", maxOutputBytes>>20)
 	errOddReferences = refuse("bad_reference", "the references to its labels are not pairs")
 )
 
@@ -69,5 +70,5 @@ func (r *Request) Message() string {
 	if r.Exemplars > 0 {
 		parts = append(parts, fmt.Sprintf("%s (%d)", exemplarNotKept, r.Exemplars))
 	}
-	return fmt.Sprintf("%d samples are stored, %d are not: %s", r.Samples, r.Rejected, strings.Join(parts, "; "))
+	return fmt.Sprintf("%d samples are stored, %d are not: %s", r.Samples(), r.Rejected, strings.Join(parts, "; "))
 }

@@ -3,10 +3,11 @@
 package remotewrite
 
 import (
+	"bytes"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/midwatch/midwatch/proto/telemetrypb"
@@ -30,8 +31,8 @@ const (
 	maxOutputBytes = 64 << 20
 	// maxSymbols bounds the symbols of 2.0: an empty one takes two bytes.
 	maxSymbols = 1 << 20
-	// maxShared is how many labels are remembered to be used again.
-	maxShared = 1 << 16
+	// kept is how many symbols and metrics a collector has room for once it is used again.
+	kept = 1 << 16
 
 	maxUnitBytes        = 64
 	maxDescriptionBytes = 1 << 10
@@ -46,10 +47,8 @@ const (
 
 // Request is what is kept of a request.
 type Request struct {
-	// Metrics have the samples, put together by series. A series' labels may be shared with others.
-	Metrics []*telemetrypb.Metric
-	// Samples is how many there are in Metrics.
-	Samples int
+	// Set has the samples, put together by series.
+	*series.Set
 
 	Rejections
 }
@@ -100,78 +99,105 @@ func guess(name string) telemetrypb.MetricKind {
 	return telemetrypb.MetricKind_METRIC_KIND_UNSPECIFIED
 }
 
-// label is a label that was looked at once for all series that have it.
-type label struct {
-	kv  *telemetrypb.KeyValue
-	err error // why a series with it is not kept
-}
-
-func newLabel(name, value []byte) label {
+// checkLabel returns why a series with a label is not kept, or nil.
+func checkLabel(name, value []byte) error {
 	switch {
 	case len(name) == 0:
-		return label{err: refuse("empty_label_name", "a label has no name")}
+		return refuse("empty_label_name", "a label has no name")
 	case !utf8.Valid(name) || !utf8.Valid(value):
-		return label{err: refuse("not_utf8", "the label %q is not UTF-8", clip(name))}
+		return refuse("not_utf8", "the label %q is not UTF-8", clip(name))
 	case string(name) == nameLabel && len(value) > record.MaxNameBytes:
-		return label{err: refuse("name_too_long", "its name has %d bytes, %d are taken", len(value), record.MaxNameBytes)}
+		return refuse("name_too_long", "its name has %d bytes, %d are taken", len(value), record.MaxNameBytes)
 	case len(name) > record.MaxKeyBytes:
-		return label{err: refuse("label_too_long", "the name of a label has %d bytes, %d are taken", len(name), record.MaxKeyBytes)}
+		return refuse("label_too_long", "the name of a label has %d bytes, %d are taken", len(name), record.MaxKeyBytes)
 	case len(value) > series.MaxValueBytes:
-		return label{err: refuse("label_too_long", "the value of label %q has %d bytes, %d are taken", clip(name), len(value), series.MaxValueBytes)}
+		return refuse("label_too_long", "the value of label %q has %d bytes, %d are taken", clip(name), len(value), series.MaxValueBytes)
 	}
-	return label{kv: &telemetrypb.KeyValue{Key: string(name), Value: string(value)}}
+	return nil
 }
 
 // clip makes of a sender's bytes what fits into a message.
 func clip(b []byte) string { return record.Clip(string(b[:min(len(b), 128)]), 64) }
 
-type sample struct {
-	ms    int64
-	value float64
-}
-
-// seriesKey names a series in collector.series.
-type seriesKey struct {
-	metric      *openMetric
-	fingerprint uint64
+// remembered is the label that was last met at its place in a series: mostly the next series has
+// the same one there.
+type remembered struct {
+	series.Label
+	ok      bool
+	encoded []byte    // 1.0: it, as sent
+	refs    [2]uint32 // 2.0
 }
 
 type openMetric struct {
-	*telemetrypb.Metric
+	*series.Metric
 	known bool // its kind was told, not guessed
 }
 
 // collector puts the series of a request together.
 type collector struct {
-	window  record.Window
-	metrics map[string]*openMetric
-	series  map[seriesKey]*telemetrypb.Series
-	size    int // of out, about
-	out     Request
+	window record.Window
+	out    *Request
+
+	metrics map[string]int32 // into opened, by name
+	opened  []openMetric
+	last    int32 // the metric of the series before; -1: none
+
+	families map[string]metadata // 1.0
+
+	symbols  [][]byte // 2.0: of the body
+	toldLast metadata // of the symbols toldAs
+	toldAs   [3]uint64
+	toldOnce bool
+
+	// The labels at hand are remembered by their place. The first sorted places are in order, and
+	// no key is twice, unless moved.
+	memo   [series.MaxLabels]remembered
+	sorted int
+	moved  bool
 
 	// The series at hand.
-	labels     []*telemetrypb.KeyValue
-	count      int    // of its labels, also those that are not in labels
-	named      string // its name, once it is no more in labels
-	err        error  // why it is not kept
-	samples    []sample
+	labels     []*series.Label
+	count      int   // of its labels, also those that are not in labels
+	err        error // why it is not kept
+	samples    []series.Sample
 	histograms int
 	exemplars  int
+	refs       []uint32 // 2.0
+	told       metadata // 2.0
 
-	// Space for many.
-	pointers []*telemetrypb.KeyValue
-	space    []telemetrypb.Series
-	values   []telemetrypb.Sample
-	valueOf  []*telemetrypb.Sample
+	identityOf []*series.Label // space
 }
 
-func newCollector(w record.Window) collector {
-	return collector{window: w, metrics: map[string]*openMetric{}, series: map[seriesKey]*telemetrypb.Series{}}
+var collectors = sync.Pool{New: func() any { return &collector{metrics: map[string]int32{}} }}
+
+func newCollector(w record.Window) *collector {
+	c := collectors.Get().(*collector)
+	c.window, c.out, c.last = w, &Request{Set: series.NewSet()}, -1
+	return c
 }
 
-// begin starts a series.
-func (c *collector) begin() {
-	c.labels, c.count, c.named, c.err = c.labels[:0], 0, "", nil
+// end returns what is kept and gives the collector back.
+func (c *collector) end() *Request {
+	out := c.out
+	c.out = nil
+	if len(c.symbols) > kept || len(c.opened) > kept || cap(c.samples) > kept {
+		return out
+	}
+	clear(c.metrics)
+	clear(c.opened)
+	clear(c.symbols)
+	for i := range c.memo {
+		c.memo[i].ok, c.memo[i].encoded = false, nil
+	}
+	c.opened, c.symbols, c.families = c.opened[:0], c.symbols[:0], nil
+	c.told, c.toldOnce, c.sorted, c.moved = metadata{}, false, 0, true
+	collectors.Put(c)
+	return out
+}
+
+// beginSeries starts a series.
+func (c *collector) beginSeries() {
+	c.labels, c.count, c.err = c.labels[:0], 0, nil
 	c.samples, c.histograms, c.exemplars = c.samples[:0], 0, 0
 }
 
@@ -182,27 +208,30 @@ func (c *collector) fail(err error) {
 	}
 }
 
-// room counts a label of the series at hand and reports whether it is to be looked at.
-func (c *collector) room() bool {
+// label adds a label to the series at hand and returns where it is remembered; nil where the series
+// is not kept because of it.
+func (c *collector) label(name, value []byte) *remembered {
 	c.count++
 	if c.count > series.MaxLabels {
 		c.err = refuse("too_many_labels", "it has more than %d labels", series.MaxLabels)
-		return false
+		return nil
 	}
-	return true
+	if err := checkLabel(name, value); err != nil {
+		c.fail(err)
+		return nil
+	}
+	l := &c.memo[c.count-1]
+	if !l.ok || !bytes.Equal(l.Key(), name) {
+		c.moved = true
+	}
+	l.Set(name, value)
+	l.ok = true
+	c.labels = append(c.labels, &l.Label)
+	return l
 }
 
-func (c *collector) label(l label) {
-	if l.err != nil {
-		c.fail(l.err)
-		return
-	}
-	c.labels = append(c.labels, l.kv)
-}
-
-// end keeps the series at hand, or counts why not. about is asked for the metadata of a metric
-// that is new or not known.
-func (c *collector) end(about func(name string) metadata) {
+// endSeries keeps the series at hand, or counts why not.
+func (c *collector) endSeries() {
 	c.out.dropExemplars(c.exemplars)
 	name, labels, err := c.identity()
 	if err != nil {
@@ -214,7 +243,7 @@ func (c *collector) end(about func(name string) metadata) {
 	}
 	kept := c.samples[:0]
 	for _, s := range c.samples {
-		if err := c.check(s.ms); err != nil {
+		if err := c.check(s.MS); err != nil {
 			c.out.add(1, c.subject(), err)
 			continue
 		}
@@ -223,8 +252,8 @@ func (c *collector) end(about func(name string) metadata) {
 	if len(kept) == 0 {
 		return
 	}
-	if err := c.keep(name, labels, kept, about); err != nil {
-		c.out.add(len(kept), c.subject(), err)
+	if !c.out.Add(c.metric(name), labels, maxOutputBytes, kept...) {
+		c.out.add(len(kept), c.subject(), errTooLarge)
 	}
 }
 
@@ -235,33 +264,58 @@ func (c *collector) check(ms int64) error {
 }
 
 // identity checks the labels of the series at hand. It returns its name and its other labels,
-// sorted and without empty ones, in c.labels.
-func (c *collector) identity() (string, []*telemetrypb.KeyValue, error) {
+// sorted and without empty ones; they are valid until the next series.
+func (c *collector) identity() (name []byte, labels []*series.Label, err error) {
 	if c.err != nil {
-		return "", nil, c.err
+		return nil, nil, c.err
 	}
-	byKey := func(a, b *telemetrypb.KeyValue) int { return strings.Compare(a.Key, b.Key) }
-	if !slices.IsSortedFunc(c.labels, byKey) {
-		series.Sort(c.labels)
+	if err := c.sort(); err != nil {
+		return nil, nil, err
 	}
-	for i := 1; i < len(c.labels); i++ {
-		if c.labels[i].Key == c.labels[i-1].Key {
-			return "", nil, refuse("duplicate_label", "the label %q is there twice", record.Clip(c.labels[i].Key, 64))
+	labels = c.identityOf[:0]
+	for _, l := range c.labels {
+		switch {
+		case len(l.Value()) == 0:
+		case string(l.Key()) == nameLabel:
+			name = l.Value()
+		default:
+			labels = append(labels, l)
 		}
 	}
-	name := c.name()
-	if name == "" {
-		return "", nil, refuse("no_name", "it has no %s", nameLabel)
+	c.identityOf = labels
+	if len(name) == 0 {
+		return nil, nil, refuse("no_name", "it has no %s", nameLabel)
 	}
-	labels := slices.DeleteFunc(c.labels, func(l *telemetrypb.KeyValue) bool { return l.Value == "" || l.Key == nameLabel })
-	c.labels, c.named = labels, name
 	return name, labels, nil
+}
+
+// sort brings the labels into order and refuses those of which one is there twice.
+func (c *collector) sort() error {
+	if !c.moved && c.sorted == len(c.labels) {
+		return nil
+	}
+	rise := true
+	for i := 1; i < len(c.labels) && rise; i++ {
+		rise = bytes.Compare(c.labels[i-1].Key(), c.labels[i].Key()) < 0
+	}
+	if rise {
+		c.sorted, c.moved = len(c.labels), false
+		return nil
+	}
+	c.moved = true
+	series.Sort(c.labels)
+	for i := 1; i < len(c.labels); i++ {
+		if bytes.Equal(c.labels[i-1].Key(), c.labels[i].Key()) {
+			return refuse("duplicate_label", "the label %q is there twice", record.Clip(string(c.labels[i].Key()), 64))
+		}
+	}
+	return nil
 }
 
 func (c *collector) name() string {
 	for _, l := range c.labels {
-		if l.Key == nameLabel {
-			return l.Value
+		if string(l.Key()) == nameLabel {
+			return string(l.Value())
 		}
 	}
 	return ""
@@ -269,11 +323,7 @@ func (c *collector) name() string {
 
 // subject names the series at hand to its sender.
 func (c *collector) subject() string {
-	name := c.named
-	if name == "" {
-		name = c.name()
-	}
-	if name != "" {
+	if name := c.name(); name != "" {
 		return fmt.Sprintf("metric %q", record.Clip(name, 128))
 	}
 	var b strings.Builder
@@ -286,92 +336,33 @@ func (c *collector) subject() string {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		key := strconv.Quote(record.Clip(l.Key, 64)) // what is told has one line
-		fmt.Fprintf(&b, "%s=%q", key[1:len(key)-1], record.Clip(l.Value, 64))
+		key := strconv.Quote(record.Clip(string(l.Key()), 64)) // what is told has one line
+		fmt.Fprintf(&b, "%s=%q", key[1:len(key)-1], record.Clip(string(l.Value()), 64))
 	}
 	b.WriteString("}")
 	return b.String()
 }
 
-// keep puts samples into a series.
-func (c *collector) keep(name string, labels []*telemetrypb.KeyValue, samples []sample, about func(string) metadata) error {
-	m, ok := c.metrics[name]
-	if !ok {
-		m = &openMetric{Metric: &telemetrypb.Metric{Name: name, Kind: guess(name)}}
+// metric returns the metric of a name.
+func (c *collector) metric(name []byte) *series.Metric {
+	if c.last < 0 || c.opened[c.last].Name != string(name) {
+		i, ok := c.metrics[string(name)]
+		if !ok {
+			i = int32(len(c.opened))
+			name := string(name)
+			c.opened = append(c.opened, openMetric{Metric: c.out.Open(series.Metric{Name: name, Kind: guess(name)})})
+			c.metrics[name] = i
+		}
+		c.last = i
 	}
+	m := &c.opened[c.last]
 	if !m.known {
-		if told := about(name); told.known || m.Unit == "" && m.Description == "" {
+		if told := c.about(m.Name); told.known || m.Unit == "" && m.Description == "" {
 			m.Unit, m.Description = told.unit, told.help
 			if told.known {
 				m.Kind, m.known = told.kind, true
 			}
 		}
 	}
-	key := seriesKey{m, series.Fingerprint(name, labels)}
-	s, seen := c.series[key]
-	size := 20 * len(samples)
-	if !seen {
-		size += sizeOf(labels)
-	}
-	if !ok {
-		size += 32 + len(name) + len(m.Unit) + len(m.Description)
-	}
-	if c.size+size > maxOutputBytes {
-		return refuse("too_large", "the series of this request come to more than %d MiB, send smaller batches", maxOutputBytes>>20)
-	}
-	c.size += size
-	if !ok {
-		c.metrics[name] = m
-		c.out.Metrics = append(c.out.Metrics, m.Metric)
-	}
-	if !seen {
-		if len(c.space) == 0 {
-			c.space = make([]telemetrypb.Series, 128)
-		}
-		s = &c.space[0]
-		c.space = c.space[1:]
-		s.Fingerprint, s.Labels = key.fingerprint, c.list(labels)
-		c.series[key] = s
-		m.Series = append(m.Series, s)
-	}
-	for _, one := range samples {
-		if len(c.values) == 0 {
-			c.values = make([]telemetrypb.Sample, 128)
-			c.valueOf = make([]*telemetrypb.Sample, 128)
-		}
-		v := &c.values[0]
-		// The bits of NaN stay as they are: one of them is the staleness marker.
-		v.TimeMs, v.Value = one.ms, one.value
-		if s.Samples == nil {
-			s.Samples = c.valueOf[:0:1]
-		}
-		s.Samples = append(s.Samples, v)
-		c.values, c.valueOf = c.values[1:], c.valueOf[1:]
-	}
-	c.out.Samples += len(samples)
-	return nil
-}
-
-// list copies labels.
-func (c *collector) list(labels []*telemetrypb.KeyValue) []*telemetrypb.KeyValue {
-	n := len(labels)
-	if n == 0 {
-		return nil
-	}
-	if len(c.pointers) < n {
-		c.pointers = make([]*telemetrypb.KeyValue, 1024)
-	}
-	list := c.pointers[:n:n]
-	c.pointers = c.pointers[n:]
-	copy(list, labels)
-	return list
-}
-
-// sizeOf is about what labels take on the bus.
-func sizeOf(labels []*telemetrypb.KeyValue) int {
-	size := 16
-	for _, l := range labels {
-		size += 6 + len(l.Key) + len(l.Value)
-	}
-	return size
+	return m.Metric
 }

@@ -124,10 +124,24 @@ func encodeV2(t testing.TB, list []one) []byte {
 	return b
 }
 
+// metricsOf reads what is kept of a request as those on the bus do.
+func metricsOf(t testing.TB, r *Request) []*telemetrypb.Metric {
+	t.Helper()
+	f := new(telemetrypb.MetricFrame)
+	if err := proto.Unmarshal(r.Frames(1, 30, math.MaxInt).Next(nil, time.UnixMilli(nowMS)), f); err != nil {
+		t.Fatal(err)
+	}
+	if len(f.Batches) == 0 {
+		return nil
+	}
+	return f.Batches[0].Metrics
+}
+
 // show writes what is kept of a request, and what its sender is told.
-func show(r *Request) string {
+func show(t testing.TB, r *Request) string {
+	t.Helper()
 	var b strings.Builder
-	for _, m := range r.Metrics {
+	for _, m := range metricsOf(t, r) {
 		fmt.Fprintf(&b, "%s %s", m.Name, strings.ToLower(strings.TrimPrefix(m.Kind.String(), "METRIC_KIND_")))
 		if m.Unit != "" || m.Description != "" {
 			fmt.Fprintf(&b, " %q %q", m.Unit, m.Description)
@@ -138,8 +152,8 @@ func show(r *Request) string {
 			for _, l := range s.Labels {
 				fmt.Fprintf(&b, " %s=%s", l.Key, l.Value)
 			}
-			for _, p := range s.Samples {
-				fmt.Fprintf(&b, " %v@%d", p.Value, p.TimeMs-nowMS)
+			for i, ms := range s.TimesMs {
+				fmt.Fprintf(&b, " %v@%d", s.Values[i], ms-nowMS)
 			}
 			b.WriteString("\n")
 		}
@@ -255,7 +269,7 @@ func TestBothVersionsKeepTheSame(t *testing.T) {
 				t.Errorf("%s, version %d: %v", c.name, version, err)
 				continue
 			}
-			if diff := cmp.Diff(c.want, show(got)); diff != "" {
+			if diff := cmp.Diff(c.want, show(t, got)); diff != "" {
 				t.Errorf("%s, version %d: -want +got\n%s", c.name, version, diff)
 			}
 			check(t, got)
@@ -302,11 +316,11 @@ other unspecified
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(fmt.Sprintf(want, strings.Repeat("u", 64-8)+"…[cut]", strings.Repeat("h", 1024-8)+"…[cut]"), show(got)); diff != "" {
+	if diff := cmp.Diff(fmt.Sprintf(want, strings.Repeat("u", 64-8)+"…[cut]", strings.Repeat("h", 1024-8)+"…[cut]"), show(t, got)); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
 	// Alone it leaves nothing to keep, and is no fault.
-	if got, err := Decode(V1, encodeV1(nil, about{"a", counter, "A", ""}), window()); err != nil || len(got.Metrics) != 0 || got.Rejected != 0 {
+	if got, err := Decode(V1, encodeV1(nil, about{"a", counter, "A", ""}), window()); err != nil || got.Samples() != 0 || got.Rejected != 0 {
 		t.Errorf("metadata alone: %v, %v", got, err)
 	}
 	got, err = Decode(V2, encodeV2(t, []one{
@@ -318,7 +332,7 @@ other unspecified
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff("a counter \"things\" \"A\"\n  x=1 1@0\n  x=2 1@0\n  x=3 1@0\nb_sum summary\n  1@0\n", show(got)); diff != "" {
+	if diff := cmp.Diff("a counter \"things\" \"A\"\n  x=1 1@0\n  x=2 1@0\n  x=3 1@0\nb_sum summary\n  1@0\n", show(t, got)); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
 }
@@ -331,9 +345,9 @@ func TestNaNKeepsItsBits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i, s := range got.Metrics[0].Series[0].Samples {
-			if math.Float64bits(s.Value) != math.Float64bits(list[0].points[i].value) {
-				t.Errorf("version %d: %x became %x", version, math.Float64bits(list[0].points[i].value), math.Float64bits(s.Value))
+		for i, v := range metricsOf(t, got)[0].Series[0].Values {
+			if math.Float64bits(v) != math.Float64bits(list[0].points[i].value) {
+				t.Errorf("version %d: %x became %x", version, math.Float64bits(list[0].points[i].value), math.Float64bits(v))
 			}
 		}
 	}
@@ -369,7 +383,7 @@ func TestReferences(t *testing.T) {
 		`metric "up": it refers to symbol 9 of 4 (1)`,
 		`metric "up": it has no samples (1)`,
 	}, "; ") + "\n"
-	if diff := cmp.Diff(want, show(got)); diff != "" {
+	if diff := cmp.Diff(want, show(t, got)); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
 	if _, err := Decode(V2, encode([]string{"a"}, good), window()); err == nil || err.Error() != "the first symbol is not empty" {
@@ -383,7 +397,7 @@ func TestReferences(t *testing.T) {
 	for _, s := range symbols {
 		b = message(b, 4, []byte(s))
 	}
-	if got, err := Decode(V2, b, window()); err != nil || show(got) != "up unspecified\n  1@0\n" {
+	if got, err := Decode(V2, b, window()); err != nil || show(t, got) != "up unspecified\n  1@0\n" {
 		t.Errorf("Decode = %v, %v", got, err)
 	}
 }
@@ -403,8 +417,8 @@ func TestOutputIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Samples == 0 || got.Rejected == 0 || got.ByReason["too_large"] != got.Rejected || !strings.Contains(got.Message(), "come to more than 64 MiB, send smaller batches") {
-		t.Errorf("%d are kept, %d are not: %s", got.Samples, got.Rejected, got.Message())
+	if got.Samples() == 0 || got.Rejected == 0 || got.ByReason["too_large"] != got.Rejected || !strings.Contains(got.Message(), "come to more than 64 MiB, send smaller batches") {
+		t.Errorf("%d are kept, %d are not: %s", got.Samples(), got.Rejected, got.Message())
 	}
 }
 
@@ -428,7 +442,7 @@ func check(t *testing.T, r *Request) {
 	t.Helper()
 	samples := 0
 	names := map[string]bool{}
-	for _, m := range r.Metrics {
+	for _, m := range metricsOf(t, r) {
 		if m.Name == "" || len(m.Name) > record.MaxNameBytes || names[m.Name] || len(m.Series) == 0 {
 			t.Errorf("metric %q with %d series", m.Name, len(m.Series))
 		}
@@ -438,7 +452,11 @@ func check(t *testing.T, r *Request) {
 		}
 		fingerprints := map[uint64]bool{}
 		for _, s := range m.Series {
-			if s.Fingerprint != series.Fingerprint(m.Name, s.Labels) || fingerprints[s.Fingerprint] || len(s.Labels) >= series.MaxLabels || len(s.Samples) == 0 {
+			var labels []*series.Label
+			for _, l := range s.Labels {
+				labels = append(labels, series.NewLabel(l.Key, l.Value))
+			}
+			if s.Fingerprint != series.Fingerprint(m.Name, labels) || fingerprints[s.Fingerprint] || len(s.Labels) >= series.MaxLabels || len(s.TimesMs) == 0 || len(s.TimesMs) != len(s.Values) {
 				t.Errorf("series %v", s)
 			}
 			fingerprints[s.Fingerprint] = true
@@ -451,20 +469,20 @@ func check(t *testing.T, r *Request) {
 					t.Errorf("label %q=%q", l.Key, l.Value)
 				}
 			}
-			for _, one := range s.Samples {
-				if err := window().Check(uint64(one.TimeMs) * 1e6); one.TimeMs < 0 || err != nil {
-					t.Errorf("sample at %d: %v", one.TimeMs, err)
+			for _, ms := range s.TimesMs {
+				if err := window().Check(uint64(ms) * 1e6); ms < 0 || err != nil {
+					t.Errorf("sample at %d: %v", ms, err)
 				}
 			}
-			samples += len(s.Samples)
+			samples += len(s.TimesMs)
 		}
 	}
 	counted := 0
 	for n := range maps.Values(r.ByReason) {
 		counted += n
 	}
-	if samples != r.Samples || counted != r.Rejected+r.Exemplars {
-		t.Errorf("%d samples are said to be %d, %d rejections %d", samples, r.Samples, counted, r.Rejected+r.Exemplars)
+	if samples != r.Samples() || counted != r.Rejected+r.Exemplars {
+		t.Errorf("%d samples are said to be %d, %d rejections %d", samples, r.Samples(), counted, r.Rejected+r.Exemplars)
 	}
 	if told := r.Message(); (told == "") != (r.Rejected == 0) || !utf8.ValidString(told) || strings.ContainsAny(told, "\n\r") || len(told) > 2*record.MaxReasons*record.MaxReasonBytes {
 		t.Errorf("told %q", told)
@@ -491,6 +509,7 @@ func FuzzWrite(f *testing.F) {
 			}
 			if err == nil {
 				check(t, got)
+				got.Release()
 			}
 		}
 	})
@@ -511,11 +530,33 @@ func BenchmarkDecode(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(body)))
 			for b.Loop() {
-				if got, err := Decode(version, body, window()); err != nil || got.Samples != samples {
+				got, err := Decode(version, body, window())
+				if err != nil || got.Samples() != samples {
 					b.Fatal(got, err)
 				}
+				got.Release()
 			}
 			b.ReportMetric(samples*float64(b.N)/b.Elapsed().Seconds(), "samples/s")
 		})
+	}
+}
+
+// TestDecodingDoesNotAllocateForSamples holds the hot path to what a request that is like the one
+// before needs.
+func TestDecodingDoesNotAllocateForSamples(t *testing.T) {
+	list := []one{}
+	for i := range 1000 {
+		list = append(list, one{labels: labels("__name__", "up", "instance", fmt.Sprint("h", i), "job", "x"), points: at(1)})
+	}
+	for version, body := range map[Version][]byte{V1: encodeV1(list), V2: encodeV2(t, list)} {
+		if n := testing.AllocsPerRun(20, func() {
+			got, err := Decode(version, body, window())
+			if err != nil || got.Samples() != len(list) {
+				t.Fatal(err)
+			}
+			got.Release()
+		}); n > 60 {
+			t.Errorf("version %d: decoding %d samples allocates %v times", version, len(list), n)
+		}
 	}
 }

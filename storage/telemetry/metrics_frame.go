@@ -1,0 +1,409 @@
+package telemetry
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/midwatch/midwatch/storage/retention"
+)
+
+// A telemetrypb.MetricFrame is read by hand: generated structs take one allocation a series and
+// several times as long as everything else that the writer does with a sample. What is read is
+// what intake writes: fields in the order of their numbers, times and values in one piece.
+
+// Tags of fields: number and wire type.
+const (
+	tagBatches = 1<<3 | byte(protowire.BytesType)
+
+	tagProject   = 1<<3 | byte(protowire.VarintType)
+	tagReceived  = 2<<3 | byte(protowire.Fixed64Type)
+	tagRetention = 3<<3 | byte(protowire.VarintType)
+	tagMetrics   = 4<<3 | byte(protowire.BytesType)
+
+	tagName        = 1<<3 | byte(protowire.BytesType)
+	tagSourceName  = 2<<3 | byte(protowire.BytesType)
+	tagUnit        = 3<<3 | byte(protowire.BytesType)
+	tagDescription = 4<<3 | byte(protowire.BytesType)
+	tagKind        = 5<<3 | byte(protowire.VarintType)
+	tagSeries      = 6<<3 | byte(protowire.BytesType)
+
+	tagFingerprint = 1<<3 | byte(protowire.Fixed64Type)
+	tagLabels      = 2<<3 | byte(protowire.BytesType)
+	tagTimes       = 3<<3 | byte(protowire.BytesType)
+	tagValues      = 4<<3 | byte(protowire.BytesType)
+
+	tagKey   = 1<<3 | byte(protowire.BytesType)
+	tagValue = 2<<3 | byte(protowire.BytesType)
+)
+
+var (
+	errFrameEnds  = errors.New("it ends within a field")
+	errFrameOrder = errors.New("its fields are not in order")
+	errFramePairs = errors.New("it has not one value for each time")
+	errFrameText  = errors.New("a string is not UTF-8")
+)
+
+// Add appends the samples of an encoded telemetrypb.MetricFrame. Where it lies on the bus is of no
+// use here: samples are named by their series and time. After an error nothing of
+// the frame is in the block. Nothing in the block refers to the frame.
+func (b *MetricBlock) Add(frame []byte) error {
+	rows, series, text := b.Rows(), len(b.series), len(b.text)
+	err := b.addFrame(frame)
+	if err != nil {
+		b.cutRows(rows)
+		b.series, b.text = b.series[:series], b.text[:text]
+		b.index.rebuild(b.series)
+		return err
+	}
+	return nil
+}
+
+func (b *MetricBlock) addFrame(frame []byte) error {
+	for len(frame) > 0 {
+		if frame[0] != tagBatches {
+			rest, err := skipField(frame)
+			if err != nil {
+				return err
+			}
+			frame = rest
+			continue
+		}
+		batch, rest, ok := cutBytes(frame[1:])
+		if !ok {
+			return errFrameEnds
+		}
+		if err := b.addBatch(batch); err != nil {
+			return err
+		}
+		frame = rest
+	}
+	return nil
+}
+
+// batchHead is what the samples of a batch share, and the day of the sample before.
+type batchHead struct {
+	project  uint32
+	received uint64
+	keep     int // days
+
+	ownDay int64  // days since 1970 of the sample's time
+	day    uint16 // under which it is stored
+}
+
+func (b *MetricBlock) addBatch(data []byte) error {
+	head := batchHead{keep: retention.Class(0, retention.Default.Metrics), ownDay: -1}
+	began := false
+	for len(data) > 0 {
+		tag := data[0]
+		if began && (tag == tagProject || tag == tagReceived || tag == tagRetention) {
+			return errFrameOrder
+		}
+		switch tag {
+		case tagProject:
+			v, n := protowire.ConsumeVarint(data[1:])
+			if n < 0 {
+				return errFrameEnds
+			}
+			head.project = uint32(v)
+			data = data[1+n:]
+		case tagReceived:
+			if len(data) < 9 {
+				return errFrameEnds
+			}
+			head.received = binary.LittleEndian.Uint64(data[1:])
+			data = data[9:]
+		case tagRetention:
+			v, n := protowire.ConsumeVarint(data[1:])
+			if n < 0 {
+				return errFrameEnds
+			}
+			head.keep = retention.Class(uint32(v), retention.Default.Metrics)
+			data = data[1+n:]
+		case tagMetrics:
+			began = true
+			metric, rest, ok := cutBytes(data[1:])
+			if !ok {
+				return errFrameEnds
+			}
+			if err := b.addMetric(&head, metric); err != nil {
+				return err
+			}
+			data = rest
+		default:
+			rest, err := skipField(data)
+			if err != nil {
+				return err
+			}
+			data = rest
+		}
+	}
+	return nil
+}
+
+func (b *MetricBlock) addMetric(batch *batchHead, data []byte) error {
+	rest := data
+	for len(rest) > 0 && rest[0] != tagSeries {
+		var err error
+		if rest, err = skipField(rest); err != nil {
+			return err
+		}
+	}
+	if len(rest) == 0 {
+		return nil
+	}
+	head := data[:len(data)-len(rest)]
+	m, err := readMetricHead(head)
+	if err != nil {
+		return err
+	}
+	if !utf8.Valid(m.name) || !utf8.Valid(m.sourceName) || !utf8.Valid(m.unit) || !utf8.Valid(m.description) {
+		return errFrameText
+	}
+	name, ok := b.metric.index[string(m.name)]
+	if !ok {
+		name = b.metric.key(string(m.name))
+	}
+	var kept span // of head; none yet
+	for len(rest) > 0 {
+		switch tag := rest[0]; {
+		case tag <= tagKind:
+			return errFrameOrder
+		case tag != tagSeries:
+			if rest, err = skipField(rest); err != nil {
+				return err
+			}
+			continue
+		}
+		series, more, ok := cutBytes(rest[1:])
+		if !ok {
+			return errFrameEnds
+		}
+		if err := b.addSeries(batch, name, head, &kept, series); err != nil {
+			return err
+		}
+		rest = more
+	}
+	return nil
+}
+
+func (b *MetricBlock) addSeries(batch *batchHead, name uint32, head []byte, keptHead *span, data []byte) error {
+	var labels, times, values []byte
+	key := seriesKey{project: batch.project, retention: uint16(batch.keep)}
+	last := byte(0)
+	for len(data) > 0 {
+		tag := data[0]
+		if tag <= tagValues {
+			if tag <= last {
+				return errFrameOrder
+			}
+			last = tag
+		}
+		switch tag {
+		case tagFingerprint:
+			if len(data) < 9 {
+				return errFrameEnds
+			}
+			key.fp = binary.LittleEndian.Uint64(data[1:])
+			data = data[9:]
+		case tagLabels:
+			all := data
+			for len(data) > 0 && data[0] == tagLabels {
+				_, rest, ok := cutBytes(data[1:])
+				if !ok {
+					return errFrameEnds
+				}
+				data = rest
+			}
+			labels = all[:len(all)-len(data)]
+		case tagTimes, tagValues:
+			packed, rest, ok := cutBytes(data[1:])
+			if !ok {
+				return errFrameEnds
+			}
+			if tag == tagTimes {
+				times = packed
+			} else {
+				values = packed
+			}
+			data = rest
+		default:
+			rest, err := skipField(data)
+			if err != nil {
+				return err
+			}
+			data = rest
+		}
+	}
+	if len(times) != len(values) || len(times)%8 != 0 {
+		return errFramePairs
+	}
+	current := int32(-1)
+	for ; len(times) > 0; times, values = times[8:], values[8:] {
+		at := min(max(int64(binary.LittleEndian.Uint64(times)), 0), maxTimeMS)
+		if own := at / dayMS; own != batch.ownDay {
+			batch.ownDay, batch.day = own, storageDay(at*1e6, batch.received, batch.keep)
+		}
+		if current < 0 || batch.day != key.day {
+			key.day = batch.day
+			var err error
+			if current, err = b.seriesAt(key, head, keptHead, labels, at); err != nil {
+				return err
+			}
+		}
+		entry := &b.series[current]
+		entry.first, entry.last = min(entry.first, at), max(entry.last, at)
+		b.appendSample(entry, name, at, math.Float64frombits(binary.LittleEndian.Uint64(values)))
+	}
+	return nil
+}
+
+// seriesAt returns the series of a key. One that is new to the block has its labels checked and
+// copied.
+func (b *MetricBlock) seriesAt(key seriesKey, head []byte, keptHead *span, labels []byte, at int64) (int32, error) {
+	if i := b.index.get(key, b.series); i >= 0 {
+		return i, nil
+	}
+	if *keptHead == (span{}) {
+		*keptHead = b.keep(head)
+	}
+	if err := checkLabels(labels); err != nil {
+		return 0, err
+	}
+	b.series = append(b.series, blockSeries{key: key, head: *keptHead, labels: b.keep(labels), first: at, last: at, form: b.decimals.of(key.fp)})
+	b.index.add(b.series)
+	return int32(len(b.series) - 1), nil
+}
+
+// metricHead has the fields of a telemetrypb.Metric besides its series.
+type metricHead struct {
+	name, sourceName, unit, description []byte
+	kind                                uint64
+}
+
+func readMetricHead(data []byte) (m metricHead, err error) {
+	for len(data) > 0 {
+		var field *[]byte
+		switch data[0] {
+		case tagName:
+			field = &m.name
+		case tagSourceName:
+			field = &m.sourceName
+		case tagUnit:
+			field = &m.unit
+		case tagDescription:
+			field = &m.description
+		case tagKind:
+			v, n := protowire.ConsumeVarint(data[1:])
+			if n < 0 {
+				return m, errFrameEnds
+			}
+			m.kind, data = v, data[1+n:]
+			continue
+		default:
+			if data, err = skipField(data); err != nil {
+				return m, err
+			}
+			continue
+		}
+		value, rest, ok := cutBytes(data[1:])
+		if !ok {
+			return m, errFrameEnds
+		}
+		*field, data = value, rest
+	}
+	return m, nil
+}
+
+// eachLabel calls take with every label of the labels fields of a series.
+func eachLabel(data []byte, take func(key, value []byte)) error {
+	for len(data) > 0 {
+		key, value, rest, err := cutLabel(data)
+		if err != nil {
+			return err
+		}
+		take(key, value)
+		data = rest
+	}
+	return nil
+}
+
+// checkLabels returns why eachLabel would fail, or that a text is not UTF-8.
+func checkLabels(data []byte) error {
+	plain := isASCII(data)
+	for len(data) > 0 {
+		key, value, rest, err := cutLabel(data)
+		if err != nil {
+			return err
+		}
+		if !plain && (!utf8.Valid(key) || !utf8.Valid(value)) {
+			return errFrameText
+		}
+		data = rest
+	}
+	return nil
+}
+
+func isASCII(b []byte) bool {
+	const high = 0x8080808080808080
+	for ; len(b) >= 8; b = b[8:] {
+		if binary.LittleEndian.Uint64(b)&high != 0 {
+			return false
+		}
+	}
+	for _, c := range b {
+		if c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// cutLabel cuts a labels field off b.
+func cutLabel(b []byte) (key, value, rest []byte, err error) {
+	label, rest, ok := cutBytes(b[1:])
+	for ok && len(label) > 0 {
+		switch label[0] {
+		case tagKey:
+			key, label, ok = cutBytes(label[1:])
+		case tagValue:
+			value, label, ok = cutBytes(label[1:])
+		default:
+			if label, err = skipField(label); err != nil {
+				return nil, nil, nil, err
+			}
+		}
+	}
+	if !ok {
+		return nil, nil, nil, errFrameEnds
+	}
+	return key, value, rest, nil
+}
+
+// cutBytes cuts a length and as many bytes off b.
+func cutBytes(b []byte) (value, rest []byte, ok bool) {
+	if len(b) > 0 && b[0] < 0x80 {
+		end := 1 + int(b[0])
+		if end > len(b) {
+			return nil, nil, false
+		}
+		return b[1:end], b[end:], true
+	}
+	value, n := protowire.ConsumeBytes(b)
+	if n < 0 {
+		return nil, nil, false
+	}
+	return value, b[n:], true
+}
+
+// skipField cuts a field off b that nobody here asks for.
+func skipField(b []byte) ([]byte, error) {
+	_, _, n := protowire.ConsumeField(b)
+	if n < 0 {
+		return nil, protowire.ParseError(n)
+	}
+	return b[n:], nil
+}
