@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -377,5 +378,41 @@ func TestReadersDoNotDisturbEachOther(t *testing.T) {
 				t.Fatalf("reader %d: Next = %d, %v, want %d", i, m.Seq, err, want)
 			}
 		}
+	}
+}
+
+// TestStreamOutlivesAKillWhileItWasMade stands where a kill at the first start can leave it: the
+// server has written what a stream is, and not yet the checksum beside it.
+func TestStreamOutlivesAKillWhileItWasMade(t *testing.T) {
+	dir := t.TempDir()
+	open(t, bus.Config{Dir: dir}).Close()
+	sums, err := filepath.Glob(filepath.Join(dir, "jetstream", "*", "streams", "INGEST_logs", "meta.sum"))
+	if err != nil || len(sums) != 1 {
+		t.Fatalf("the stream's checksum is %v, %v", sums, err)
+	}
+	if err := os.Remove(sums[0]); err != nil {
+		t.Fatal(err)
+	}
+	first := open(t, bus.Config{Dir: dir})
+	ctx := deadline(t)
+	origin, err := first.Origin(ctx, bus.Logs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Publish(ctx, bus.Logs, 7, "", []byte("kept")); err != nil {
+		t.Fatal(err)
+	}
+	first.Close()
+	second := open(t, bus.Config{Dir: dir})
+	again, err := second.Origin(ctx, bus.Logs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again != origin {
+		t.Errorf("the stream has another origin after a restart: what is stored would be stored again")
+	}
+	backlog, err := second.Backlog(ctx, bus.Logs)
+	if err != nil || backlog.Messages != 1 {
+		t.Errorf("after the restart there are %d messages, %v", backlog.Messages, err)
 	}
 }
