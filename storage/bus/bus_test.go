@@ -416,3 +416,38 @@ func TestStreamOutlivesAKillWhileItWasMade(t *testing.T) {
 		t.Errorf("after the restart there are %d messages, %v", backlog.Messages, err)
 	}
 }
+
+// TestRepetitionAfterALongPauseIsRecognised is what clients do whose request was cut while the
+// stream was full: they repeat it for as long as that lasts, and few others come in between.
+func TestRepetitionAfterALongPauseIsRecognised(t *testing.T) {
+	const window = 100 * time.Millisecond // the shortest that a stream takes
+	b, err := bus.Open(t.Context(), bus.Config{Dir: t.TempDir(), MaxBytes: 64 << 20, DuplicateWindow: window}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	ctx := deadline(t)
+	publish := func(id, frame string) {
+		t.Helper()
+		if err := b.Publish(ctx, bus.Logs, 7, id, []byte(frame)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish("a", "once,")
+	publish("b", "other,")
+	time.Sleep(3 * window) // it is time itself that must not matter
+	publish("a", "once,")
+	if got := seenByReaders(t, b, bus.Logs); got != "once,other," {
+		t.Errorf("a reader from the begin sees %q", got)
+	}
+	// One that takes up the stream in between knows it too.
+	r, err := b.Read(ctx, bus.Logs, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Stop()
+	m, err := r.Next(ctx)
+	if err != nil || len(m.Data) != 0 {
+		t.Errorf("a reader after it was stored sees %q, %v", m.Data, err)
+	}
+}
