@@ -140,6 +140,7 @@ func TestOutageOfClickHouseWithinTheBufferIsNotNoticedByClients(t *testing.T) {
 	s.start()
 	s.awaitReady()
 	l := newLoad(t, s, p.seed)
+	l.pause = 80 * time.Millisecond // ten minutes of it fit into the buffer of the test environment
 	l.start()
 	await(t, "something that is stored", func() error {
 		n, err := s.countLogs("record")
