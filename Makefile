@@ -81,6 +81,14 @@ test-external: external-servers engine build ## Run the stores' and roles' tests
 race: engine ## Run the Go tests with the race detector; needs a C compiler
 	CGO_ENABLED=1 go test -race $(GOTESTFLAGS) $(filter-out ./services/...,$(MODULES)) $$(go list ./services/... | grep -v /e2e)
 
+CHAOS_ROUNDS ?= 300
+CHAOS_OUTAGE ?= 10m
+
+.PHONY: chaos
+chaos: engine build ## Kill processes at random and take ClickHouse away under load, for less than 30 minutes
+	MIDWATCH_CHAOS_ROUNDS=$(CHAOS_ROUNDS) MIDWATCH_OUTAGE=$(CHAOS_OUTAGE) \
+		go test -v -count=1 -timeout 30m -run '^(TestKillsAtRandom|TestOutageOfClickHouse)' ./services/e2e
+
 .PHONY: e2e-tools
 e2e-tools: $(BIN)/telemetrygen services/e2e/clients/node_modules/.package-lock.json ## Fetch the clients and the browser of the end-to-end tests
 	@deployments/tools/chromium.sh

@@ -69,8 +69,10 @@ type server struct {
 	http, otlp, grpc, internal   string // base URLs
 	httpPort, otlpPort, grpcPort int
 	internalPort                 int
-	mu                           sync.Mutex
-	output                       bytes.Buffer
+	// patience bounds the waits for what it is to show; a test that breaks much sets more.
+	patience time.Duration
+	mu       sync.Mutex
+	output   bytes.Buffer
 }
 
 func (s *server) Write(p []byte) (int, error) {
@@ -111,7 +113,7 @@ func freePort(t testing.TB) int {
 // newServer prepares a process with ports of its own; start runs it.
 func newServer(t testing.TB, args ...string) *server {
 	t.Helper()
-	s := &server{t: t, args: args, dir: t.TempDir()}
+	s := &server{t: t, args: args, dir: t.TempDir(), patience: patience}
 	s.httpPort, s.otlpPort, s.grpcPort, s.internalPort = freePort(t), freePort(t), freePort(t), freePort(t)
 	at := func(port int) string { return "http://127.0.0.1:" + strconv.Itoa(port) }
 	s.http, s.otlp, s.grpc, s.internal = at(s.httpPort), at(s.otlpPort), at(s.grpcPort), at(s.internalPort)
@@ -164,7 +166,7 @@ func (s *server) start() {
 
 func (s *server) awaitReady() {
 	s.t.Helper()
-	await(s.t, "readiness", func() error {
+	s.await("readiness", func() error {
 		select {
 		case err := <-s.exited:
 			s.t.Fatalf("midwatch ended: %v", err)
@@ -241,7 +243,17 @@ func (s *server) enginePID() int {
 // await repeats a check until it passes.
 func await(t testing.TB, what string, check func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	awaitFor(t, patience, what, check)
+}
+
+func (s *server) await(what string, check func() error) {
+	s.t.Helper()
+	awaitFor(s.t, s.patience, what, check)
+}
+
+func awaitFor(t testing.TB, limit time.Duration, what string, check func() error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
@@ -305,7 +317,7 @@ type logRow struct {
 func (s *server) awaitLog(words string) logRow {
 	s.t.Helper()
 	var row logRow
-	await(s.t, "log "+words, func() error {
+	s.await("log "+words, func() error {
 		var page struct{ Rows []logRow }
 		if err := s.api("/projects/1/logs", around("q", words), &page); err != nil {
 			return err
@@ -329,7 +341,7 @@ func (s *server) countLogs(words string) (int, error) {
 // awaitMetric waits until a metric has a point.
 func (s *server) awaitMetric(name string) {
 	s.t.Helper()
-	await(s.t, "metric "+name, func() error {
+	s.await("metric "+name, func() error {
 		var r struct {
 			Series []struct{ Points []struct{ Value float64 } }
 		}
@@ -352,7 +364,7 @@ type issue struct {
 func (s *server) awaitIssue(words string) issue {
 	s.t.Helper()
 	var found issue
-	await(s.t, "issue "+words, func() error {
+	s.await("issue "+words, func() error {
 		var list struct{ Issues []issue }
 		if err := s.api("/projects/1/issues", around(), &list); err != nil {
 			return err
@@ -380,7 +392,7 @@ type monitor struct {
 func (s *server) awaitMonitor(slug string, ok func(monitor) bool) monitor {
 	s.t.Helper()
 	var found monitor
-	await(s.t, "monitor "+slug, func() error {
+	s.await("monitor "+slug, func() error {
 		var list struct{ Monitors []monitor }
 		if err := s.api("/projects/1/monitors", around(), &list); err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -265,7 +266,7 @@ func (b *Bus) makeStreams(ctx context.Context) error {
 		sum += c.MaxBytes
 	}
 	for i, c := range configs {
-		_, err := b.js.CreateOrUpdateStream(ctx, c)
+		err := b.makeStream(ctx, c)
 		if err == nil {
 			continue
 		}
@@ -325,6 +326,35 @@ func noRoom(err error) bool {
 	const noPeers, insufficientResources, storageExceeded = 10005, 10023, 10047
 	api, ok := errors.AsType[*jetstream.APIError](err)
 	return ok && (api.ErrorCode == noPeers || api.ErrorCode == insufficientResources || api.ErrorCode == storageExceeded)
+}
+
+// makeStream makes a stream, or changes one that is configured in another way.
+//
+// A server keeps what a stream is in two files. One that was killed between them forgets the stream,
+// and takes up its messages when it is made again, as a stream of another origin; but it writes only
+// the file that is missing, so that this would happen at every start and every message would be
+// stored anew. A change writes both. It is not asked for without need, since an old server that is
+// killed while it writes them loses the stream.
+func (b *Bus) makeStream(ctx context.Context, c jetstream.StreamConfig) error {
+	stream, err := b.js.Stream(ctx, c.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		_, err = b.js.CreateStream(ctx, c)
+	} else if err == nil && asConfigured(stream.CachedInfo().Config, c) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = b.js.UpdateStream(ctx, c)
+	return err
+}
+
+// asConfigured reports whether a stream is as wanted, in all that makeStreams sets.
+func asConfigured(is, want jetstream.StreamConfig) bool {
+	return is.Description == want.Description && slices.Equal(is.Subjects, want.Subjects) &&
+		is.Storage == want.Storage && is.Retention == want.Retention && is.Discard == want.Discard &&
+		is.MaxBytes == want.MaxBytes && is.MaxAge == want.MaxAge && is.MaxMsgSize == want.MaxMsgSize &&
+		is.Replicas == want.Replicas && (want.Duplicates == 0 || is.Duplicates == want.Duplicates)
 }
 
 func (b *Bus) stream(s Signal) string { return b.cfg.Prefix + "INGEST_" + string(s) }

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -406,5 +407,76 @@ func TestReadersDoNotDisturbEachOther(t *testing.T) {
 				t.Fatalf("reader %d: Next = %d, %v, want %d", i, m.Seq, err, want)
 			}
 		}
+	}
+}
+
+// TestStreamOutlivesAKillWhileItWasMade stands where a kill at the first start can leave it: the
+// server has written what a stream is, and not yet the checksum beside it.
+func TestStreamOutlivesAKillWhileItWasMade(t *testing.T) {
+	dir := t.TempDir()
+	open(t, bus.Config{Dir: dir}).Close()
+	sums, err := filepath.Glob(filepath.Join(dir, "jetstream", "*", "streams", "INGEST_logs", "meta.sum"))
+	if err != nil || len(sums) != 1 {
+		t.Fatalf("the stream's checksum is %v, %v", sums, err)
+	}
+	if err := os.Remove(sums[0]); err != nil {
+		t.Fatal(err)
+	}
+	first := open(t, bus.Config{Dir: dir})
+	ctx := deadline(t)
+	origin, err := first.Origin(ctx, bus.Logs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Publish(ctx, bus.Logs, 7, "", []byte("kept")); err != nil {
+		t.Fatal(err)
+	}
+	first.Close()
+	second := open(t, bus.Config{Dir: dir})
+	again, err := second.Origin(ctx, bus.Logs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again != origin {
+		t.Errorf("the stream has another origin after a restart: what is stored would be stored again")
+	}
+	backlog, err := second.Backlog(ctx, bus.Logs)
+	if err != nil || backlog.Messages != 1 {
+		t.Errorf("after the restart there are %d messages, %v", backlog.Messages, err)
+	}
+}
+
+// TestRepetitionAfterALongPauseIsRecognised is what clients do whose request was cut while the
+// stream was full: they repeat it for as long as that lasts, and few others come in between.
+func TestRepetitionAfterALongPauseIsRecognised(t *testing.T) {
+	const window = 100 * time.Millisecond // the shortest that a stream takes
+	b, err := bus.Open(t.Context(), bus.Config{Dir: t.TempDir(), MaxBytes: 64 << 20, DuplicateWindow: window}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	ctx := deadline(t)
+	publish := func(id, frame string) {
+		t.Helper()
+		if err := b.Publish(ctx, bus.Logs, 7, id, []byte(frame)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish("a", "once,")
+	publish("b", "other,")
+	time.Sleep(3 * window) // it is time itself that must not matter
+	publish("a", "once,")
+	if got := seenByReaders(t, b, bus.Logs); got != "once,other," {
+		t.Errorf("a reader from the begin sees %q", got)
+	}
+	// One that takes up the stream in between knows it too.
+	r, err := b.Read(ctx, bus.Logs, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Stop()
+	m, err := r.Next(ctx)
+	if err != nil || joined(m) != "" {
+		t.Errorf("a reader after it was stored sees %q, %v", joined(m), err)
 	}
 }

@@ -13,7 +13,8 @@ func TestMemoryIsTheWindow(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		window := time.Duration(rapid.IntRange(1, 20).Draw(t, "window"))
 		limit := rapid.IntRange(2, 30).Draw(t, "limit")
-		m := newMemory(window, limit)
+		least := rapid.IntRange(0, 10).Draw(t, "least")
+		m := newMemory(window, least, limit)
 		var all []met
 		now := time.Unix(0, 1000)
 		for range rapid.IntRange(0, 200).Draw(t, "steps") {
@@ -21,7 +22,7 @@ func TestMemoryIsTheWindow(t *testing.T) {
 			one := id{byte(rapid.IntRange(0, 12).Draw(t, "id"))}
 			want := false
 			for i, old := range all {
-				remembered := len(all)-i < limit && old.at >= now.UnixNano()-int64(window)
+				remembered := len(all)-i < limit && (old.at >= now.UnixNano()-int64(window) || len(all)-i <= least)
 				want = want || remembered && old.id == one && one != id{}
 			}
 			if got := m.repeats(one, now); got != want {

@@ -16,6 +16,10 @@ const (
 	readAheadBytes = 8 << 20
 	// maxRemembered bounds the ids that a reader knows; it is reached only by floods of tiny frames.
 	maxRemembered = 1 << 20
+	// leastRemembered is how many of the newest ids a reader knows however old they are. While a
+	// stream is full no others come, but clients go on repeating what was stored in part or without
+	// their knowledge.
+	leastRemembered = 1 << 16
 )
 
 // Message is what was accepted together: the frames of one message of the stream, without those
@@ -53,7 +57,7 @@ type Reader struct {
 // Read starts behind the sequence after; 0 reads from the oldest message. The caller stops the
 // reader.
 func (b *Bus) Read(ctx context.Context, s Signal, after uint64) (*Reader, error) {
-	r := &Reader{signal: s, last: after, seen: newMemory(b.cfg.DuplicateWindow, maxRemembered)}
+	r := &Reader{signal: s, last: after, seen: newMemory(b.cfg.DuplicateWindow, leastRemembered, maxRemembered)}
 	if err := b.remember(ctx, r); err != nil {
 		return nil, fmt.Errorf("read %s after %d: %w", s, after, err)
 	}
@@ -95,10 +99,18 @@ func (b *Bus) remember(ctx context.Context, r *Reader) error {
 	if err != nil {
 		return fmt.Errorf("find message %d: %w", r.last, err)
 	}
+	// From the begin of the window, or as many messages back as ids are known at least.
 	from := newest.Time.Add(-b.cfg.DuplicateWindow)
-	messages, err := b.consume(ctx, r.signal, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &from, HeadersOnly: true,
-	})
+	start := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &from, HeadersOnly: true}
+	back := max(backlog.FirstSeq, r.last-min(r.last, leastRemembered)+1)
+	oldest, err := stream.GetMsg(ctx, back)
+	if err != nil {
+		return fmt.Errorf("find message %d: %w", back, err)
+	}
+	if oldest.Time.Before(from) {
+		start = jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: back, HeadersOnly: true}
+	}
+	messages, err := b.consume(ctx, r.signal, start)
 	if err != nil {
 		return err
 	}
@@ -187,10 +199,11 @@ func (r *Reader) parts(header nats.Header, size int) []span {
 // Stop ends the reader.
 func (r *Reader) Stop() { r.messages.Stop() }
 
-// memory knows which ids were met within a window of time.
+// memory knows which ids were met within a window of time, and the newest ones without it.
 type memory struct {
 	window time.Duration
-	limit  int
+	least  int          // newest ids that are known in any case
+	limit  int          // ids that are known at most
 	last   map[id]int64 // when an id was met last, in nanoseconds since 1970
 	order  []met        // oldest first; an id that was met again stands in it twice
 }
@@ -200,11 +213,11 @@ type met struct {
 	at int64
 }
 
-func newMemory(window time.Duration, limit int) *memory {
-	return &memory{window: window, limit: limit, last: map[id]int64{}}
+func newMemory(window time.Duration, least, limit int) *memory {
+	return &memory{window: window, least: least, limit: limit, last: map[id]int64{}}
 }
 
-// repeats reports whether the id was met within the window before at, and notes that it was met.
+// repeats reports whether the id was met within the window before at or lately, and notes that it was met.
 func (m *memory) repeats(one id, at time.Time) bool {
 	if one == (id{}) {
 		return false
@@ -212,7 +225,7 @@ func (m *memory) repeats(one id, at time.Time) bool {
 	now := at.UnixNano()
 	begin := now - int64(m.window)
 	old := 0
-	for old < len(m.order) && (m.order[old].at < begin || len(m.order)-old >= m.limit) {
+	for old < len(m.order) && (m.order[old].at < begin && len(m.order)-old > m.least || len(m.order)-old >= m.limit) {
 		if gone := m.order[old]; m.last[gone.id] == gone.at {
 			delete(m.last, gone.id)
 		}
