@@ -10,7 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -142,6 +144,15 @@ func closeSelf(ctx context.Context, own *self.Self) error {
 	return own.Close(ctx)
 }
 
+// limitMemory has the runtime keep to a soft limit where GOMEMLIMIT has set none. Bursts leave garbage
+// behind that is several times what lives.
+func limitMemory(bytes int64) {
+	const ask = -1
+	if bytes > 0 && debug.SetMemoryLimit(ask) == math.MaxInt64 {
+		debug.SetMemoryLimit(bytes)
+	}
+}
+
 // run is the life of a process. What is started first stops last: parts, workers, listeners.
 func run(ctx context.Context, o Options, name string, r roles) (err error) {
 	began := time.Now()
@@ -151,6 +162,7 @@ func run(ctx context.Context, o Options, name string, r roles) (err error) {
 	}
 	defer func() { err = errors.Join(err, closeSelf(ctx, own)) }()
 	own.Log.Info("starting", "role", name, "version", o.Version)
+	limitMemory(o.Config.Process.MemoryBytes)
 
 	// Ports first: that one is taken should be said before anything is started.
 	l, err := listen(ctx, o.Config, r)

@@ -95,12 +95,13 @@ type Environment struct {
 
 // Settings are what stands in the TOML files.
 type Settings struct {
-	Log    LogSettings    `toml:"log"`
-	Ingest IngestSettings `toml:"ingest"`
-	Bus    BusSettings    `toml:"bus"`
-	Writer WriterSettings `toml:"writer"`
-	Engine EngineSettings `toml:"engine"`
-	Disk   DiskSettings   `toml:"disk"`
+	Log     LogSettings     `toml:"log"`
+	Process ProcessSettings `toml:"process"`
+	Ingest  IngestSettings  `toml:"ingest"`
+	Bus     BusSettings     `toml:"bus"`
+	Writer  WriterSettings  `toml:"writer"`
+	Engine  EngineSettings  `toml:"engine"`
+	Disk    DiskSettings    `toml:"disk"`
 	// Limits is how many records of a signal a project may send a minute; 0 is no limit.
 	Limits map[string]int64 `toml:"limits"`
 }
@@ -111,6 +112,13 @@ type LogSettings struct {
 	Format string `toml:"format"`
 	// Level is debug, info, warn or error.
 	Level string `toml:"level"`
+}
+
+// ProcessSettings bound the process itself.
+type ProcessSettings struct {
+	// MemoryBytes is the soft limit of the Go runtime: near it garbage is collected more often. It
+	// yields to GOMEMLIMIT.
+	MemoryBytes int64 `toml:"memory_bytes"`
 }
 
 // IngestSettings bound a request.

@@ -414,7 +414,7 @@ func TestReadersDoNotDisturbEachOther(t *testing.T) {
 // server has written what a stream is, and not yet the checksum beside it.
 func TestStreamOutlivesAKillWhileItWasMade(t *testing.T) {
 	dir := t.TempDir()
-	open(t, bus.Config{Dir: dir}).Close()
+	embedded(t, dir, nil).Close()
 	sums, err := filepath.Glob(filepath.Join(dir, "jetstream", "*", "streams", "INGEST_logs", "meta.sum"))
 	if err != nil || len(sums) != 1 {
 		t.Fatalf("the stream's checksum is %v, %v", sums, err)
@@ -422,7 +422,7 @@ func TestStreamOutlivesAKillWhileItWasMade(t *testing.T) {
 	if err := os.Remove(sums[0]); err != nil {
 		t.Fatal(err)
 	}
-	first := open(t, bus.Config{Dir: dir})
+	first := embedded(t, dir, nil)
 	ctx := deadline(t)
 	origin, err := first.Origin(ctx, bus.Logs)
 	if err != nil {
@@ -432,7 +432,7 @@ func TestStreamOutlivesAKillWhileItWasMade(t *testing.T) {
 		t.Fatal(err)
 	}
 	first.Close()
-	second := open(t, bus.Config{Dir: dir})
+	second := embedded(t, dir, nil)
 	again, err := second.Origin(ctx, bus.Logs)
 	if err != nil {
 		t.Fatal(err)

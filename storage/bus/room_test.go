@@ -10,13 +10,13 @@ import (
 )
 
 // embedded opens a bus in this process, whichever server other tests use.
-func embedded(t *testing.T, minFree func(total uint64) uint64) *bus.Bus {
+func embedded(t *testing.T, dir string, minFree func(total uint64) uint64) *bus.Bus {
 	t.Helper()
-	return storagetest.OpenBus(t, bus.Config{Dir: t.TempDir(), MaxBytes: 64 << 20, DuplicateWindow: time.Minute, MinFree: minFree})
+	return storagetest.OpenBus(t, bus.Config{Dir: dir, MaxBytes: 64 << 20, DuplicateWindow: time.Minute, MinFree: minFree})
 }
 
 func TestAFullDiskIsRefusedBeforeItIsFull(t *testing.T) {
-	b := embedded(t, func(total uint64) uint64 { return total }) // there is always something on it
+	b := embedded(t, t.TempDir(), func(total uint64) uint64 { return total }) // there is always something on it
 	ctx := deadline(t)
 	if err := b.Publish(ctx, bus.Logs, 1, "", []byte("a")); !errors.Is(err, bus.ErrFull) {
 		t.Errorf("publish = %v, want ErrFull", err)
@@ -28,7 +28,7 @@ func TestAFullDiskIsRefusedBeforeItIsFull(t *testing.T) {
 }
 
 func TestADiskWithRoomRefusesNothing(t *testing.T) {
-	b := embedded(t, func(uint64) uint64 { return 1 })
+	b := embedded(t, t.TempDir(), func(uint64) uint64 { return 1 })
 	if err := b.Publish(deadline(t), bus.Logs, 1, "", []byte("a")); err != nil {
 		t.Error(err)
 	}
