@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.opentelemetry.io/otel/metric/noop"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/midwatch/midwatch/proto/telemetrypb"
 	"github.com/midwatch/midwatch/storage/catalog"
@@ -86,10 +87,16 @@ func (w *world) insert(t *testing.T, project, keep uint32, ago ...int) {
 		for body.Len() < 1000 {
 			fmt.Fprintf(&body, "%x ", noise.Uint64())
 		}
-		b.Add(uint64(i), 0, &telemetrypb.LogFrame{Batches: []*telemetrypb.LogBatch{{
+		frame, err := proto.Marshal(&telemetrypb.LogFrame{Batches: []*telemetrypb.LogBatch{{
 			ProjectId: project, ReceivedAt: uint64(noon.UnixNano()), RetentionDays: keep,
 			Groups: []*telemetrypb.LogGroup{{Service: "api", Records: []*telemetrypb.LogRecord{{Time: at, Body: body.String()}}}},
 		}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Add(uint64(i), 0, frame); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := w.store.InsertLogs(t.Context(), "", b); err != nil {
 		t.Fatal(err)

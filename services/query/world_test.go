@@ -233,8 +233,7 @@ func pairs(kv ...string) []*telemetrypb.KeyValue {
 
 func (w *world) seedLogs(t *testing.T) {
 	t.Helper()
-	block := telemetry.NewLogBlock()
-	block.Add(1, 0, &telemetrypb.LogFrame{Batches: []*telemetrypb.LogBatch{{
+	frame, err := proto.Marshal(&telemetrypb.LogFrame{Batches: []*telemetrypb.LogBatch{{
 		ProjectId: 1, ReceivedAt: w.ns(5 * time.Minute),
 		Groups: []*telemetrypb.LogGroup{
 			{Service: "api", Scope: "http", Resource: pairs("host.name", "a1"), Records: []*telemetrypb.LogRecord{
@@ -253,6 +252,13 @@ func (w *world) seedLogs(t *testing.T) {
 		ProjectId: 2, ReceivedAt: w.ns(0),
 		Groups: []*telemetrypb.LogGroup{{Service: "secret", Records: []*telemetrypb.LogRecord{{Time: w.ns(time.Minute), Severity: 9, Body: "payment of the neighbour"}}}},
 	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := telemetry.NewLogBlock()
+	if err := block.Add(1, 0, frame); err != nil {
+		t.Fatal(err)
+	}
 	if err := w.store.InsertLogs(t.Context(), "logs-1", block); err != nil {
 		t.Fatal(err)
 	}

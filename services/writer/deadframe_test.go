@@ -274,11 +274,9 @@ func TestPieceThatWasStoredBeforeACrashIsNotStoredAgain(t *testing.T) {
 		block := telemetry.NewLogBlock()
 		for _, m := range of {
 			for _, f := range m.Frames {
-				var frame telemetrypb.LogFrame
-				if err := proto.Unmarshal(f.Data, &frame); err != nil {
+				if err := block.Add(m.Seq, f.Offset, f.Data); err != nil {
 					t.Fatal(err)
 				}
-				block.Add(m.Seq, f.Offset, &frame)
 			}
 		}
 		if err := b.store.InsertLogs(t.Context(), token, block); err != nil {

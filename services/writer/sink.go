@@ -68,7 +68,7 @@ func decoded[F proto.Message](f F, add func(seq uint64, offset int, f F)) func(u
 
 func (w *Writer) logs() *sink {
 	b := telemetry.NewLogBlock()
-	return newSink(bus.Logs, b, decoded(&telemetrypb.LogFrame{}, b.Add), w.store.InsertLogs)
+	return newSink(bus.Logs, b, b.Add, w.store.InsertLogs)
 }
 
 func (w *Writer) metrics() *sink {

@@ -168,7 +168,13 @@ func TestBatchThatWasInsertedButNotFinishedIsNotStoredAgain(t *testing.T) {
 	}
 	block := telemetry.NewLogBlock()
 	for i := range 4 {
-		block.Add(uint64(i+1), 0, b.logFrame(i*5, 5))
+		frame, err := proto.Marshal(b.logFrame(i*5, 5))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := block.Add(uint64(i+1), 0, frame); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := b.store.InsertLogs(t.Context(), fmt.Sprintf("logs-%d-1-4", origin), block); err != nil {
 		t.Fatal(err)

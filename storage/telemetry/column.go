@@ -121,6 +121,14 @@ func (c *dictColumn) key(s string) uint32 {
 	return key
 }
 
+// keyOf is key for what is not a string yet.
+func (c *dictColumn) keyOf(s []byte) uint32 {
+	if key, ok := c.index[string(s)]; ok {
+		return key
+	}
+	return c.key(string(s))
+}
+
 func (c *dictColumn) Type() proto.ColumnType { return "LowCardinality(String)" }
 func (c *dictColumn) Rows() int              { return len(c.keys) }
 
@@ -191,6 +199,16 @@ func (c *mapColumn) append(key, value string) {
 	// Records of one sender mostly have the same keys in the same order.
 	c.keys.appendLike(key, c.prev+len(c.keys.keys)-c.begin)
 	c.values.append(value)
+}
+
+func (c *mapColumn) appendBytes(key, value []byte) {
+	like := c.prev + len(c.keys.keys) - c.begin
+	if like < len(c.keys.keys) && c.keys.names[c.keys.keys[like]] == string(key) {
+		c.keys.keys = append(c.keys.keys, c.keys.keys[like])
+	} else {
+		c.keys.keys = append(c.keys.keys, c.keys.keyOf(key))
+	}
+	c.values.appendBytes(value)
 }
 
 func (c *mapColumn) end() {

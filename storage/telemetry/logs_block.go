@@ -6,9 +6,6 @@ import (
 	"slices"
 
 	"github.com/ClickHouse/ch-go/proto"
-
-	"github.com/midwatch/midwatch/proto/telemetrypb"
-	"github.com/midwatch/midwatch/storage/retention"
 )
 
 // LogBlock gathers log records for one insert. It is not safe for concurrent use.
@@ -29,9 +26,11 @@ type LogBlock struct {
 	trace     bytesColumn
 	span      bytesColumn
 
-	base    uint64 // the id of the first row
-	ranks   []rowRank
-	scratch []byte
+	base  uint64 // the id of the first row
+	ranks []rowRank
+	// resources are packed forms by the fields that they were made from.
+	resources map[string]string
+	scratch   []byte
 }
 
 // rowRank is what rows are numbered by.
@@ -74,47 +73,6 @@ func (b *LogBlock) input() proto.Input {
 	}
 }
 
-// Add appends the records of a frame, which begins at offset in the message that the bus keeps
-// under seq.
-func (b *LogBlock) Add(seq uint64, offset int, f *telemetrypb.LogFrame) {
-	if b.Rows() == 0 {
-		b.base = rowID(seq, offset)
-	}
-	for _, batch := range f.GetBatches() {
-		received := batch.GetReceivedAt()
-		keep := retention.Class(batch.GetRetentionDays(), retention.Default.Logs)
-		for _, g := range batch.GetGroups() {
-			resource := b.packed(g.GetResource())
-			for _, r := range g.GetRecords() {
-				at := storedTime(r.GetTime(), r.GetObservedTime(), received)
-				observed := storedTime(r.GetObservedTime(), received, uint64(at))
-				severity := r.GetSeverity()
-				if severity > maxSeverity {
-					severity = 0
-				}
-
-				b.project = append(b.project, batch.GetProjectId())
-				b.day.ColUInt16 = append(b.day.ColUInt16, storageDay(at, received, keep))
-				b.retention.ColUInt16 = append(b.retention.ColUInt16, uint16(keep))
-				b.at.ColInt64 = append(b.at.ColInt64, at)
-				b.observed.ColInt64 = append(b.observed.ColInt64, observed/1e6)
-				b.service.append(g.GetService())
-				b.severity = append(b.severity, uint8(severity))
-				b.sevText.append(ownText(r.GetSeverityText(), severity))
-				b.scope.append(g.GetScope())
-				b.body.append(r.GetBody())
-				for _, kv := range r.GetAttributes() {
-					b.attribute.append(kv.GetKey(), kv.GetValue())
-				}
-				b.attribute.end()
-				b.resource.append(resource)
-				b.trace.append(r.GetTraceId())
-				b.span.append(r.GetSpanId())
-			}
-		}
-	}
-}
-
 // number gives the rows their ids, in the order that they have in the table: neighbours then have
 // neighbouring ids, which take next to no space. The same rows added in the same order get the same
 // ones.
@@ -136,34 +94,6 @@ func (b *LogBlock) number() {
 	for rank, r := range b.ranks {
 		b.id[r.row] = b.base + uint64(rank)
 	}
-}
-
-// ownText leaves a severity's text out where it only repeats the level's name, as most do: a read
-// puts that in again.
-func ownText(text string, severity uint32) string {
-	if text == levelOf(uint64(severity)) {
-		return ""
-	}
-	return text
-}
-
-// packed returns attributes as the text of a JSON object: what many records share is stored as one
-// word of a dictionary.
-func (b *LogBlock) packed(kvs []*telemetrypb.KeyValue) string {
-	if len(kvs) == 0 {
-		return ""
-	}
-	b.scratch = append(b.scratch[:0], '{')
-	for i, kv := range kvs {
-		if i > 0 {
-			b.scratch = append(b.scratch, ',')
-		}
-		b.scratch = appendJSON(b.scratch, kv.GetKey())
-		b.scratch = append(b.scratch, ':')
-		b.scratch = appendJSON(b.scratch, kv.GetValue())
-	}
-	b.scratch = append(b.scratch, '}')
-	return string(b.scratch)
 }
 
 func appendJSON(dst []byte, s string) []byte {

@@ -80,7 +80,6 @@ func (b *MetricBlock) input() proto.Input {
 
 const (
 	maxTimeMS = math.MaxUint32 * int64(1000)
-	dayMS     = 24 * 60 * 60 * 1000
 )
 
 // appendSample appends one row.

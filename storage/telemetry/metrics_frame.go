@@ -52,7 +52,7 @@ var (
 // the frame is in the block. Nothing in the block refers to the frame.
 func (b *MetricBlock) Add(frame []byte) error {
 	rows, series, text := b.Rows(), len(b.series), len(b.text)
-	err := b.addFrame(frame)
+	err := eachBatch(frame, b.addBatch)
 	if err != nil {
 		b.cutRows(rows)
 		b.series, b.text = b.series[:series], b.text[:text]
@@ -62,7 +62,8 @@ func (b *MetricBlock) Add(frame []byte) error {
 	return nil
 }
 
-func (b *MetricBlock) addFrame(frame []byte) error {
+// eachBatch calls take with the batches of a frame.
+func eachBatch(frame []byte, take func(batch []byte) error) error {
 	for len(frame) > 0 {
 		if frame[0] != tagBatches {
 			rest, err := skipField(frame)
@@ -76,7 +77,7 @@ func (b *MetricBlock) addFrame(frame []byte) error {
 		if !ok {
 			return errFrameEnds
 		}
-		if err := b.addBatch(batch); err != nil {
+		if err := take(batch); err != nil {
 			return err
 		}
 		frame = rest
@@ -94,52 +95,81 @@ type batchHead struct {
 	day    uint16 // under which it is stored
 }
 
-func (b *MetricBlock) addBatch(data []byte) error {
-	head := batchHead{keep: retention.Class(0, retention.Default.Metrics), ownDay: -1}
-	began := false
-	for len(data) > 0 {
-		tag := data[0]
-		if began && (tag == tagProject || tag == tagReceived || tag == tagRetention) {
-			return errFrameOrder
+// field reads a field of the batch before its metrics or groups, whose tag is the same, and returns
+// what follows. A batch that says nothing of its retention is kept for def days.
+func (h *batchHead) field(data []byte, def int) ([]byte, error) {
+	switch data[0] {
+	case tagProject, tagRetention:
+		v, n := protowire.ConsumeVarint(data[1:])
+		if n < 0 {
+			return nil, errFrameEnds
 		}
-		switch tag {
-		case tagProject:
-			v, n := protowire.ConsumeVarint(data[1:])
-			if n < 0 {
-				return errFrameEnds
-			}
-			head.project = uint32(v)
-			data = data[1+n:]
-		case tagReceived:
-			if len(data) < 9 {
-				return errFrameEnds
-			}
-			head.received = binary.LittleEndian.Uint64(data[1:])
-			data = data[9:]
-		case tagRetention:
-			v, n := protowire.ConsumeVarint(data[1:])
-			if n < 0 {
-				return errFrameEnds
-			}
-			head.keep = retention.Class(uint32(v), retention.Default.Metrics)
-			data = data[1+n:]
-		case tagMetrics:
-			began = true
-			metric, rest, ok := cutBytes(data[1:])
-			if !ok {
-				return errFrameEnds
-			}
-			if err := b.addMetric(&head, metric); err != nil {
-				return err
-			}
-			data = rest
-		default:
+		if data[0] == tagProject {
+			h.project = uint32(v)
+		} else {
+			h.keep = retention.Class(uint32(v), def)
+		}
+		return data[1+n:], nil
+	case tagReceived:
+		if len(data) < 9 {
+			return nil, errFrameEnds
+		}
+		h.received = binary.LittleEndian.Uint64(data[1:])
+		return data[9:], nil
+	}
+	return skipField(data)
+}
+
+// readHead reads the fields before the metrics or groups of a batch, which follow.
+func readHead(data []byte, def int) (h batchHead, rest []byte, err error) {
+	h = batchHead{keep: def, ownDay: -1}
+	for len(data) > 0 && data[0] != tagMetrics {
+		if data, err = h.field(data, def); err != nil {
+			return h, nil, err
+		}
+	}
+	return h, data, nil
+}
+
+// dayOf is the day under which a row of a time in nanoseconds is stored.
+func (h *batchHead) dayOf(at int64) uint16 {
+	if own := at / int64(day); own != h.ownDay {
+		h.ownDay, h.day = own, storageDay(at, h.received, h.keep)
+	}
+	return h.day
+}
+
+func (b *MetricBlock) addBatch(data []byte) error {
+	head, rest, err := readHead(data, retention.Default.Metrics)
+	if err != nil {
+		return err
+	}
+	return eachItem(rest, func(metric []byte) error { return b.addMetric(&head, metric) })
+}
+
+// eachItem calls take with the metrics or groups of a batch. Fields of its head have no place between
+// them.
+func eachItem(data []byte, take func(item []byte) error) error {
+	for len(data) > 0 {
+		switch tag := data[0]; {
+		case tag < tagMetrics&^7:
+			return errFrameOrder
+		case tag != tagMetrics:
 			rest, err := skipField(data)
 			if err != nil {
 				return err
 			}
 			data = rest
+			continue
 		}
+		item, rest, ok := cutBytes(data[1:])
+		if !ok {
+			return errFrameEnds
+		}
+		if err := take(item); err != nil {
+			return err
+		}
+		data = rest
 	}
 	return nil
 }
@@ -244,11 +274,8 @@ func (b *MetricBlock) addSeries(batch *batchHead, name uint32, head []byte, kept
 	current := int32(-1)
 	for ; len(times) > 0; times, values = times[8:], values[8:] {
 		at := min(max(int64(binary.LittleEndian.Uint64(times)), 0), maxTimeMS)
-		if own := at / dayMS; own != batch.ownDay {
-			batch.ownDay, batch.day = own, storageDay(at*1e6, batch.received, batch.keep)
-		}
-		if current < 0 || batch.day != key.day {
-			key.day = batch.day
+		if stored := batch.dayOf(at * 1e6); current < 0 || stored != key.day {
+			key.day = stored
 			var err error
 			if current, err = b.seriesAt(key, head, keptHead, labels, at); err != nil {
 				return err

@@ -68,7 +68,7 @@ func TestTokensOutliveTheServer(t *testing.T) {
 	}
 	b := telemetry.NewLogBlock()
 	for i := range 5 {
-		b.Add(uint64(i), 0, logFrame(1, "api", &telemetrypb.LogRecord{Time: at(-time.Duration(i) * 24 * time.Hour), Body: fmt.Sprint(i)}))
+		addLogs(t, b, uint64(i), logFrame(1, "api", &telemetrypb.LogRecord{Time: at(-time.Duration(i) * 24 * time.Hour), Body: fmt.Sprint(i)}))
 	}
 	m := telemetry.NewMetricBlock()
 	addMetrics(t, m, metricFrame(1, series("m", gauge, 1, nil, sample(0, 1), sample(-24*time.Hour, 2))))

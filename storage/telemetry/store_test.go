@@ -62,9 +62,20 @@ func insertLogs(t testing.TB, s *telemetry.Store, token string, frames ...*telem
 	t.Helper()
 	b := telemetry.NewLogBlock()
 	for i, f := range frames {
-		b.Add(uint64(i+1), 0, f)
+		addLogs(t, b, uint64(i+1), f)
 	}
 	if err := s.InsertLogs(t.Context(), token, b); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func addLogs(t testing.TB, b *telemetry.LogBlock, seq uint64, f *telemetrypb.LogFrame) {
+	t.Helper()
+	frame, err := proto.Marshal(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Add(seq, 0, frame); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -1080,7 +1091,7 @@ func TestBlocksAreReusable(t *testing.T) {
 		if b.Rows() != 0 {
 			t.Fatalf("%d rows after Reset", b.Rows())
 		}
-		b.Add(uint64(i+1), 0, logFrame(1, name, &telemetrypb.LogRecord{Time: at(0), Body: name, Attributes: pairs(name, name)}))
+		addLogs(t, b, uint64(i+1), logFrame(1, name, &telemetrypb.LogRecord{Time: at(0), Body: name, Attributes: pairs(name, name)}))
 		if b.Rows() != 1 || b.Bytes() <= 0 {
 			t.Fatalf("%d rows, %d bytes", b.Rows(), b.Bytes())
 		}
@@ -1109,7 +1120,7 @@ func TestDictionariesOfAllWidths(t *testing.T) {
 		for i := range n {
 			f.Batches[0].Groups = append(f.Batches[0].Groups, &telemetrypb.LogGroup{Service: fmt.Sprint("s", i), Records: []*telemetrypb.LogRecord{{Time: at(0)}}})
 		}
-		b.Add(1, 0, f)
+		addLogs(t, b, 1, f)
 		if err := s.InsertLogs(t.Context(), fmt.Sprint(n), b); err != nil {
 			t.Fatalf("%d services: %v", n, err)
 		}
@@ -1158,7 +1169,7 @@ func TestMigrateMakesTheDatabase(t *testing.T) {
 	}
 	defer s.Close()
 	b := telemetry.NewLogBlock()
-	b.Add(1, 0, logFrame(1, "api", &telemetrypb.LogRecord{Time: at(0)}))
+	addLogs(t, b, 1, logFrame(1, "api", &telemetrypb.LogRecord{Time: at(0)}))
 	if err := s.InsertLogs(t.Context(), "a", b); err == nil || !telemetry.Retryable(err) {
 		t.Errorf("an insert without a database: %v, want an error that is retryable", err)
 	}
@@ -1203,7 +1214,7 @@ func TestWithoutAServer(t *testing.T) {
 		t.Errorf("Ping: %v", err)
 	}
 	b := telemetry.NewLogBlock()
-	b.Add(1, 0, logFrame(1, "api", &telemetrypb.LogRecord{Time: at(0)}))
+	addLogs(t, b, 1, logFrame(1, "api", &telemetrypb.LogRecord{Time: at(0)}))
 	if err := s.InsertLogs(t.Context(), "a", b); !telemetry.Retryable(err) {
 		t.Errorf("InsertLogs: %v, want a retryable error", err)
 	}
@@ -1224,7 +1235,7 @@ func TestCancelledReads(t *testing.T) {
 		t.Errorf("Logs: %v, want context.Canceled", err)
 	}
 	b := telemetry.NewLogBlock()
-	b.Add(1, 0, logFrame(1, "api", &telemetrypb.LogRecord{Time: at(0)}))
+	addLogs(t, b, 1, logFrame(1, "api", &telemetrypb.LogRecord{Time: at(0)}))
 	if err := s.InsertLogs(ctx, "a", b); !errors.Is(err, context.Canceled) || !telemetry.Retryable(err) {
 		t.Errorf("InsertLogs: %v, want context.Canceled", err)
 	}
@@ -1240,7 +1251,7 @@ func TestClosedStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := telemetry.NewLogBlock()
-	b.Add(1, 0, logFrame(1, "api", &telemetrypb.LogRecord{Time: at(0)}))
+	addLogs(t, b, 1, logFrame(1, "api", &telemetrypb.LogRecord{Time: at(0)}))
 	if err := s.InsertLogs(t.Context(), "a", b); err == nil {
 		t.Error("InsertLogs on a closed store succeeded")
 	}
