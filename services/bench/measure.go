@@ -460,7 +460,7 @@ func (m *midwatch) seen(ctx context.Context, word string) (time.Duration, error)
 		select {
 		case <-ctx.Done():
 			return 0, fmt.Errorf("%s does not appear: %w", word, io.ErrUnexpectedEOF)
-		case <-time.After(10 * time.Millisecond):
+		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }
