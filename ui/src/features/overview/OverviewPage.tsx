@@ -162,7 +162,7 @@ function ErrorsBlock({ overview: { errors, step_seconds }, signals }: BlockProps
 
 function MetricsBlock({ overview: { metrics, step_seconds }, signals }: BlockProps) {
   return (
-    <Block to="/p/$project/metrics" name="Metrics" icon={ChartLine} signal="metrics" signals={signals} figure={count(metrics.series)} unit="series" under={<span title={count(metrics.samples)}>{plural(metrics.metrics, "metric")}, {compact(metrics.samples)} samples</span>}>
+    <Block to="/p/$project/metrics" name="Metrics" icon={ChartLine} signal="metrics" signals={signals} figure={count(metrics.series)} unit="series" under={<span title={count(metrics.samples)}>{plural(metrics.metrics, "metric")}, {compact(metrics.samples)} {metrics.samples === 1 ? "sample" : "samples"}</span>}>
       <Sparkline values={metrics.trend} label={`Samples over time; ${per(step_seconds)}, the tallest is ${count(Math.max(0, ...metrics.trend))}`} />
     </Block>
   );
