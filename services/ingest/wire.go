@@ -44,6 +44,7 @@ func appendLogRecord(b []byte, r *telemetrypb.LogRecord) []byte {
 }
 
 func appendKeyValues(b []byte, field protowire.Number, kvs []*telemetrypb.KeyValue) []byte {
+	const tagKey, tagValue = 1<<3 | byte(protowire.BytesType), 2<<3 | byte(protowire.BytesType)
 	for _, kv := range kvs {
 		key, value := valid(kv.Key), valid(kv.Value)
 		size := 0
@@ -55,8 +56,12 @@ func appendKeyValues(b []byte, field protowire.Number, kvs []*telemetrypb.KeyVal
 		}
 		b = protowire.AppendTag(b, field, protowire.BytesType)
 		b = protowire.AppendVarint(b, uint64(size))
-		b = appendString(b, 1, key)
-		b = appendString(b, 2, value)
+		if key != "" {
+			b = protowire.AppendString(append(b, tagKey), key)
+		}
+		if value != "" {
+			b = protowire.AppendString(append(b, tagValue), value)
+		}
 	}
 	return b
 }
