@@ -87,3 +87,13 @@ func TestARequestOfTooManyPartsIsRefused(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestSizeOfAFrameDoesNotDependOnTheRetention holds for the logs of a request that is repeated after
+// its project has chosen again.
+func TestSizeOfAFrameDoesNotDependOnTheRetention(t *testing.T) {
+	t.Parallel()
+	e := newEdge(t, edgeConfig{})
+	if a, b := e.packer(bus.Logs, 1, 30, "id").size(), e.packer(bus.Logs, 1, 400, "id").size(); a != b {
+		t.Errorf("a frame begins with %d bytes, and with %d if it is kept for longer", a, b)
+	}
+}

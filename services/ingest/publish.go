@@ -132,6 +132,7 @@ type packer struct {
 	items int // in the open frame
 	frame []byte
 	batch []byte // the encoded fields of the batch; of the frame, where there are no groups
+	spare int    // how much shorter than the longest its head is
 	head  []byte // what the items of the open group share
 	group []byte // the encoded fields of the open group: head and items; empty while it has none
 	item  []byte
@@ -154,8 +155,12 @@ func (p *packer) begin(now time.Time) {
 		p.batch = appendUint(p.batch, fieldBatchProject, uint64(p.project))
 		p.batch = appendFixed(p.batch, fieldBatchReceived, uint64(now.UnixNano()))
 		p.batch = appendUint(p.batch, fieldBatchRetention, uint64(p.days))
+		p.spare = maxBatchHead - len(p.batch)
 	}
 }
+
+// maxBatchHead is the length of the longest head of a batch.
+const maxBatchHead = 6 + 9 + 6
 
 // openGroup begins a group whose shared fields are written by head.
 func (p *packer) openGroup(head func([]byte) []byte) {
@@ -195,11 +200,13 @@ func (p *packer) add(ctx context.Context, field protowire.Number) error {
 	return nil
 }
 
+// size is about that of the open frame. For how long its batch is kept is no part of it: that may
+// change between a request and its repetition, which is to be cut in the same places.
 func (p *packer) size() int {
 	if len(p.group) == 0 {
-		return len(p.batch) + len(p.head)
+		return p.spare + len(p.batch) + len(p.head)
 	}
-	return len(p.batch) + len(p.group)
+	return p.spare + len(p.batch) + len(p.group)
 }
 
 // flush sends what there is, if there is anything.

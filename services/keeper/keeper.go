@@ -223,16 +223,21 @@ func (k *Keeper) guard(ctx context.Context) error {
 	var errs []error
 	for i := 0; estimate < k.cfg.MinFree(d.Total) && i < len(partitions) && i < dropsATurn; i++ {
 		p := partitions[i]
-		if err := k.removeEarly(ctx, p, d, removed); err != nil {
+		gone, err := k.removeEarly(ctx, p, d, removed)
+		if err != nil {
+			// One that cannot be removed does not keep the next.
 			if errs = append(errs, err); over(ctx, err) {
 				break
 			}
-			continue // one that cannot be removed does not keep the next
+		}
+		// Also after an error: what went without its notice, or without an answer, has made room.
+		if gone {
+			estimate += p.Bytes
 		}
 		if d, err = k.disk(ctx); err != nil {
 			return errors.Join(append(errs, err)...)
 		}
-		estimate = max(d.Free, estimate+p.Bytes)
+		estimate = max(d.Free, estimate)
 	}
 	if estimate >= k.cfg.MinFree(d.Total) || len(partitions) > dropsATurn || len(errs) > 0 {
 		return errors.Join(errs...)
@@ -253,13 +258,15 @@ type removal struct {
 	projects    []uint32
 }
 
-func (k *Keeper) removeEarly(ctx context.Context, p telemetry.Partition, d telemetry.Disk, all removals) error {
+// removeEarly drops a partition and tells those concerned. gone says that it was dropped, whatever
+// failed after that.
+func (k *Keeper) removeEarly(ctx context.Context, p telemetry.Partition, d telemetry.Disk, all removals) (gone bool, err error) {
 	projects, err := k.store.ProjectsIn(ctx, p)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if err := k.drop(ctx, p, "disk_full"); err != nil {
-		return err
+		return false, err
 	}
 	subject := p.Signal + " " + p.First.Format(time.DateOnly)
 	r := all[subject]
@@ -280,9 +287,9 @@ func (k *Keeper) removeEarly(ctx context.Context, p telemetry.Partition, d telem
 		"records": r.rows, "bytes": r.bytes, "disk_free_bytes": d.Free, "disk_total_bytes": d.Total,
 	})
 	if err != nil {
-		return fmt.Errorf("encode the details of a notice: %w", err)
+		return true, fmt.Errorf("encode the details of a notice: %w", err)
 	}
-	return k.db.AddNotice(ctx, catalog.Notice{
+	return true, k.db.AddNotice(ctx, catalog.Notice{
 		Kind: KindRemoved, Subject: subject, At: k.now(), Details: string(details),
 		Message: fmt.Sprintf("%s of %s were removed early because the disk was nearly full: %.0f %% free",
 			signalNames[p.Signal], period(p.First, p.Last), math.Floor(percent)),

@@ -44,7 +44,12 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{db: storagetest.Catalog(t), store: storagetest.Telemetry(t)}
+	return newWorldOn(t, storagetest.Catalog(t))
+}
+
+func newWorldOn(t *testing.T, db *catalog.DB) *world {
+	t.Helper()
+	w := &world{db: db, store: storagetest.Telemetry(t)}
 	first, err := w.db.Initialise(t.Context(), catalog.Initial{})
 	if err != nil {
 		t.Fatal(err)
@@ -341,6 +346,22 @@ func TestRoomThatComesBackLateIsCounted(t *testing.T) {
 	w.disk = func(context.Context) (telemetry.Disk, error) { return telemetry.Disk{Free: 1, Total: 1 << 30}, nil }
 	w.cfg.MinFree = func(uint64) uint64 { return 100 }
 	w.turns(t, w.Keeper)
+	equal(t, "one partition was enough", []int{0, 1, 2}, w.ages(t, 1))
+}
+
+func TestANoticeThatFailsRemovesNoMore(t *testing.T) {
+	t.Parallel()
+	cfg := storagetest.CatalogConfig(t)
+	w := newWorldOn(t, storagetest.OpenCatalog(t, cfg))
+	w.insert(t, 1, 30, 0, 1, 2, 3)
+	if _, err := storagetest.RawCatalog(t, cfg).ExecContext(t.Context(), `DROP TABLE notices`); err != nil {
+		t.Fatal(err)
+	}
+	w.disk = func(context.Context) (telemetry.Disk, error) { return telemetry.Disk{Free: 1, Total: 1 << 30}, nil }
+	w.cfg.MinFree = func(uint64) uint64 { return 100 }
+	if err := w.turn(t.Context()); err == nil {
+		t.Error("nobody hears that nobody was told")
+	}
 	equal(t, "one partition was enough", []int{0, 1, 2}, w.ages(t, 1))
 }
 

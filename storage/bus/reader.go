@@ -110,6 +110,11 @@ func (b *Bus) remember(ctx context.Context, r *Reader) error {
 	if oldest.Time.Before(from) {
 		start = jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: back, HeadersOnly: true}
 	}
+	return b.learn(ctx, r, start)
+}
+
+// learn notes the ids of the messages from start up to where the reader starts.
+func (b *Bus) learn(ctx context.Context, r *Reader, start jetstream.OrderedConsumerConfig) error {
 	messages, err := b.consume(ctx, r.signal, start)
 	if err != nil {
 		return err
@@ -131,10 +136,13 @@ func (b *Bus) remember(ctx context.Context, r *Reader) error {
 		if err != nil {
 			return fmt.Errorf("message %d is without its size: %w", meta.Sequence.Stream, err)
 		}
+		if meta.Sequence.Stream > r.last {
+			return nil // the rest was trimmed meanwhile; this one is still to be read, and no repetition of itself
+		}
 		for _, one := range r.parts(msg.Headers(), size) {
 			r.seen.repeats(one.id, meta.Timestamp)
 		}
-		if meta.Sequence.Stream >= r.last {
+		if meta.Sequence.Stream == r.last {
 			return nil
 		}
 	}

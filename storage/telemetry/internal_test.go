@@ -486,3 +486,26 @@ func TestRowsAreNumberedAsTheyLie(t *testing.T) {
 		t.Errorf("ids (-want +got):\n%s", d)
 	}
 }
+
+// TestLargeResourcesAreNotKept has senders that name as large a resource as intake takes, each time
+// another one, of characters that are longest in JSON.
+func TestLargeResourcesAreNotKept(t *testing.T) {
+	b := NewLogBlock()
+	for i := range 100 {
+		f := &telemetrypb.LogFrame{Batches: []*telemetrypb.LogBatch{{Groups: []*telemetrypb.LogGroup{{
+			Resource: []*telemetrypb.KeyValue{{Key: fmt.Sprint(i), Value: strings.Repeat("\x01", 64<<10)}},
+			Records:  []*telemetrypb.LogRecord{{Time: 1}},
+		}}}}}
+		b.Reset()
+		if err := b.Add(uint64(i), 0, marshalFrame(t, f)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept := 0
+	for fields, packed := range b.resources {
+		kept += len(fields) + len(packed)
+	}
+	if kept > 4<<20 {
+		t.Errorf("%d bytes of resources are kept", kept)
+	}
+}

@@ -22,9 +22,12 @@ var (
 	errDeletionWait = errors.New("the deletion goes on at the server")
 )
 
+// seriesTable says what the samples of metric_samples are of.
+const seriesTable = "metric_series"
+
 // keptTables are the tables of each signal.
 var keptTables = map[string][]string{
-	SignalMetrics:  {"metric_samples", "metric_series"},
+	SignalMetrics:  {"metric_samples", seriesTable},
 	SignalLogs:     {"logs"},
 	SignalErrors:   {"error_events"},
 	SignalCheckins: {"checkins"},
@@ -55,7 +58,7 @@ func (p Partition) Expired(now time.Time) bool {
 }
 
 // Partitions lists all partitions with rows, those with the oldest last day first, larger ones first
-// among equals.
+// among equals. Series come behind all else of their day: no sample can be read without them.
 func (s *Store) Partitions(ctx context.Context) ([]Partition, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, keepTimeout, errKeepTimeout)
 	defer cancel()
@@ -95,6 +98,11 @@ func (s *Store) Partitions(ctx context.Context) ([]Partition, error) {
 		switch {
 		case !a.Last.Equal(b.Last):
 			return a.Last.Compare(b.Last)
+		case (a.Table == seriesTable) != (b.Table == seriesTable):
+			if b.Table == seriesTable {
+				return -1
+			}
+			return 1
 		case a.Bytes != b.Bytes:
 			if a.Bytes > b.Bytes {
 				return -1
@@ -198,7 +206,7 @@ func (s *Store) deleteOlder(ctx context.Context, table string, project uint32, d
 			return false, err
 		}
 	}
-	if table == "metric_series" {
+	if table == seriesTable {
 		s.series.forget()
 	}
 	// What arrived meanwhile, or what an earlier deletion of another process has left.

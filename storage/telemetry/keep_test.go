@@ -266,3 +266,23 @@ func TestProjectsInAPartition(t *testing.T) {
 	}
 	diff(t, "projects", map[string][]uint32{"30, 1 ago": {5, 6}, "30, 2 ago": {6}, "3, 1 ago": {7}}, got)
 }
+
+func TestSeriesAreTheLastOfTheirDay(t *testing.T) {
+	t.Parallel()
+	s := storagetest.Telemetry(t)
+	var metrics []*telemetrypb.Metric
+	for i := range 500 { // what is known of them is far more than their samples
+		metrics = append(metrics, series("m", gauge, uint64(i), pairs("host", fmt.Sprintf("%x", rand.Uint64()), "pod", fmt.Sprintf("%x", rand.Uint64())), sample(0, 1)))
+	}
+	insertMetrics(t, s, "", metricFrame(1, metrics...))
+	insertLogs(t, s, "", keptLogs(1, 30, 0))
+	var tables []string
+	bytes := map[string]uint64{}
+	for _, p := range partitions(t, s) {
+		tables = append(tables, p.Table)
+		bytes[p.Table] += p.Bytes
+	}
+	if len(tables) != 3 || tables[2] != "metric_series" || bytes["metric_series"] <= bytes["metric_samples"] {
+		t.Errorf("the order is %v, the sizes are %v", tables, bytes)
+	}
+}

@@ -28,9 +28,11 @@ type LogBlock struct {
 
 	base  uint64 // the id of the first row
 	ranks []rowRank
-	// resources are packed forms by the fields that they were made from.
-	resources map[string]string
-	scratch   []byte
+	// resources are packed forms by the fields that they were made from, resourceBytes what both
+	// come to.
+	resources     map[string]string
+	resourceBytes int
+	scratch       []byte
 }
 
 // rowRank is what rows are numbered by.

@@ -91,8 +91,12 @@ func (b *LogBlock) addGroup(batch *batchHead, data []byte) error {
 	return eachItem(rest, func(record []byte) error { return b.addRecord(batch, g, record) })
 }
 
-// maxPackedResources bounds the resources whose packed form is remembered.
-const maxPackedResources = 1 << 12
+// Bounds of the resources whose packed form is remembered, which senders choose: their number, and
+// the bytes of both forms.
+const (
+	maxPackedResources     = 1 << 12
+	maxPackedResourceBytes = 4 << 20
+)
 
 // packedResource is the text of a JSON object of the resource fields of a group: what many records
 // share is stored as one word of a dictionary.
@@ -121,10 +125,12 @@ func (b *LogBlock) packedResource(fields []byte) (string, error) {
 	}
 	b.scratch = append(text, '}')
 	packed := string(b.scratch)
-	if b.resources == nil || len(b.resources) == maxPackedResources {
-		b.resources = make(map[string]string)
+	size := len(fields) + len(packed)
+	if b.resources == nil || len(b.resources) == maxPackedResources || b.resourceBytes+size > maxPackedResourceBytes {
+		b.resources, b.resourceBytes = make(map[string]string), 0
 	}
 	b.resources[string(fields)] = packed
+	b.resourceBytes += size
 	return packed, nil
 }
 

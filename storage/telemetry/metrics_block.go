@@ -223,7 +223,7 @@ func (s *Store) noteSeries(ctx context.Context, b *MetricBlock) error {
 			return fmt.Errorf("note series %x: %w", b.series[i].key.fp, err)
 		}
 	}
-	if err := s.insert(ctx, "metric_series", "", columns.input()); err != nil {
+	if err := s.insert(ctx, seriesTable, "", columns.input()); err != nil {
 		return fmt.Errorf("note %d series: %w", len(columns.fp), err)
 	}
 	for _, i := range stale {

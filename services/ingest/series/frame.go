@@ -57,17 +57,18 @@ type group struct {
 }
 
 // Frames returns the set, to be kept for some days, as frames of at most limit bytes, each with one
-// series at least. The set
-// must not be changed meanwhile.
+// series at least. The set must not be changed meanwhile.
 func (s *Set) Frames(project uint32, retentionDays, limit int) *Frames {
 	return &Frames{set: s, project: project, retentionDays: retentionDays, limit: limit}
 }
 
 // Next appends the next frame to b, which it returns as it was when there is no more.
 func (f *Frames) Next(b []byte, received time.Time) []byte {
-	const overhead = 16 // of the frame and the batch
+	// Of the frame, and the longest head of a batch: where a set is cut must not depend on for how
+	// long it is kept, which may change between a request and its repetition.
+	const overhead = 16 + 6 + 9 + 6
 	f.head = appendBatchHead(f.head[:0], f.project, f.retentionDays, received)
-	total := overhead + len(f.head)
+	total := overhead
 	f.groups = f.groups[:0]
 	batch := len(f.head)
 plan:

@@ -125,6 +125,32 @@ func TestASetIsWrittenInTheOrderOfItsSamples(t *testing.T) {
 	}
 }
 
+// TestCutsDoNotDependOnTheRetention cuts a set before and after its project has chosen again.
+func TestCutsDoNotDependOnTheRetention(t *testing.T) {
+	t.Parallel()
+	s := NewSet()
+	defer s.Release()
+	m := s.Open(Metric{Name: "m"})
+	for i := range 200 {
+		if !s.Add(m, []*Label{NewLabel("l", fmt.Sprint(100+i))}, math.MaxInt, Sample{1, 1}) {
+			t.Fatal("it does not fit")
+		}
+	}
+	for limit := 500; limit < 600; limit++ {
+		first := func(days int) int {
+			b := s.Frames(1, days, limit).Next(nil, time.Unix(5, 0))
+			f := new(telemetrypb.MetricFrame)
+			if err := proto.Unmarshal(b, f); err != nil {
+				t.Fatal(err)
+			}
+			return len(f.Batches[0].Metrics[0].Series)
+		}
+		if a, b := first(30), first(400); a != b {
+			t.Fatalf("with a limit of %d the first frame has %d series, and %d if they are kept for longer", limit, a, b)
+		}
+	}
+}
+
 func TestFramesKeepTheirLimit(t *testing.T) {
 	t.Parallel()
 	s := NewSet()
