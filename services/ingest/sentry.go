@@ -288,7 +288,11 @@ func (h *sentryHandlers) take(c echo.Context, project catalog.Project, env sentr
 		if err := h.spend(project.Number, bus.Checkins, len(checkins)); err != nil {
 			return &signalError{bus.Checkins, err}
 		}
-		if err := h.publishCheckins(ctx, project, request, checkins); err != nil {
+		name := request
+		if slices.ContainsFunc(checkins, func(c *telemetrypb.Checkin) bool { return len(c.RunId) == 0 }) {
+			name = uniqueID() // two equal ones are two runs, not one that was sent twice
+		}
+		if err := h.publishCheckins(ctx, project, name, checkins); err != nil {
 			return &signalError{bus.Checkins, err}
 		}
 		h.meter.accepted(ctx, bus.Checkins, sentryEnvelope, len(checkins))

@@ -23,7 +23,7 @@ func TestWhatIsTrimmedWhileAReaderStartsTakesNothingWithIt(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r := &Reader{signal: Logs, last: 2, seen: newMemory(time.Minute, leastRemembered, maxRemembered)}
+	r := &Reader{signal: Logs, last: 2, seen: newMemory(time.Minute, longestRemembered, leastRemembered, maxRemembered)}
 	stream, err := b.js.Stream(t.Context(), b.stream(Logs))
 	if err != nil {
 		t.Fatal(err)

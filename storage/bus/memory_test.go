@@ -14,7 +14,8 @@ func TestMemoryIsTheWindow(t *testing.T) {
 		window := time.Duration(rapid.IntRange(1, 20).Draw(t, "window"))
 		limit := rapid.IntRange(2, 30).Draw(t, "limit")
 		least := rapid.IntRange(0, 10).Draw(t, "least")
-		m := newMemory(window, least, limit)
+		longest := window + time.Duration(rapid.IntRange(0, 40).Draw(t, "longest"))
+		m := newMemory(window, longest, least, limit)
 		var all []met
 		now := time.Unix(0, 1000)
 		for range rapid.IntRange(0, 200).Draw(t, "steps") {
@@ -22,7 +23,7 @@ func TestMemoryIsTheWindow(t *testing.T) {
 			one := id{byte(rapid.IntRange(0, 12).Draw(t, "id"))}
 			want := false
 			for i, old := range all {
-				remembered := len(all)-i < limit && (old.at >= now.UnixNano()-int64(window) || len(all)-i <= least)
+				remembered := len(all)-i < limit && (old.at >= now.UnixNano()-int64(window) || old.at >= now.UnixNano()-int64(longest) && len(all)-i <= least)
 				want = want || remembered && old.id == one && one != id{}
 			}
 			if got := m.repeats(one, now); got != want {

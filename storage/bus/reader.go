@@ -16,10 +16,11 @@ const (
 	readAheadBytes = 8 << 20
 	// maxRemembered bounds the ids that a reader knows; it is reached only by floods of tiny frames.
 	maxRemembered = 1 << 20
-	// leastRemembered is how many of the newest ids a reader knows however old they are. While a
-	// stream is full no others come, but clients go on repeating what was stored in part or without
-	// their knowledge.
-	leastRemembered = 1 << 16
+	// leastRemembered is how many of the newest ids a reader knows beyond the window, for up to
+	// longestRemembered. While a stream is full no others come, but clients go on repeating what was
+	// stored in part or without their knowledge.
+	leastRemembered   = 1 << 16
+	longestRemembered = time.Hour
 )
 
 // Message is what was accepted together: the frames of one message of the stream, without those
@@ -57,7 +58,7 @@ type Reader struct {
 // Read starts behind the sequence after; 0 reads from the oldest message. The caller stops the
 // reader.
 func (b *Bus) Read(ctx context.Context, s Signal, after uint64) (*Reader, error) {
-	r := &Reader{signal: s, last: after, seen: newMemory(b.cfg.DuplicateWindow, leastRemembered, maxRemembered)}
+	r := &Reader{signal: s, last: after, seen: newMemory(b.cfg.DuplicateWindow, longestRemembered, leastRemembered, maxRemembered)}
 	if err := b.remember(ctx, r); err != nil {
 		return nil, fmt.Errorf("read %s after %d: %w", s, after, err)
 	}
@@ -207,13 +208,14 @@ func (r *Reader) parts(header nats.Header, size int) []span {
 // Stop ends the reader.
 func (r *Reader) Stop() { r.messages.Stop() }
 
-// memory knows which ids were met within a window of time, and the newest ones without it.
+// memory knows which ids were met within a window of time, and the newest ones for longer.
 type memory struct {
-	window time.Duration
-	least  int          // newest ids that are known in any case
-	limit  int          // ids that are known at most
-	last   map[id]int64 // when an id was met last, in nanoseconds since 1970
-	order  []met        // oldest first; an id that was met again stands in it twice
+	window  time.Duration
+	longest time.Duration // for which the least newest ids are known
+	least   int
+	limit   int          // ids that are known at most
+	last    map[id]int64 // when an id was met last, in nanoseconds since 1970
+	order   []met        // oldest first; an id that was met again stands in it twice
 }
 
 type met struct {
@@ -221,8 +223,8 @@ type met struct {
 	at int64
 }
 
-func newMemory(window time.Duration, least, limit int) *memory {
-	return &memory{window: window, least: least, limit: limit, last: map[id]int64{}}
+func newMemory(window, longest time.Duration, least, limit int) *memory {
+	return &memory{window: window, longest: max(longest, window), least: least, limit: limit, last: map[id]int64{}}
 }
 
 // repeats reports whether the id was met within the window before at or lately, and notes that it was met.
@@ -231,9 +233,9 @@ func (m *memory) repeats(one id, at time.Time) bool {
 		return false
 	}
 	now := at.UnixNano()
-	begin := now - int64(m.window)
+	begin, longest := now-int64(m.window), now-int64(m.longest)
 	old := 0
-	for old < len(m.order) && (m.order[old].at < begin && len(m.order)-old > m.least || len(m.order)-old >= m.limit) {
+	for old < len(m.order) && (m.order[old].at < longest || m.order[old].at < begin && len(m.order)-old > m.least || len(m.order)-old >= m.limit) {
 		if gone := m.order[old]; m.last[gone.id] == gone.at {
 			delete(m.last, gone.id)
 		}
