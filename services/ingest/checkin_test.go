@@ -112,7 +112,7 @@ func TestPingRefuses(t *testing.T) {
 		"/ping/" + sentryTestKey + "/job/256":                         400,
 		"/ping/" + sentryTestKey + "/job?rid=1":                       400,
 		"/ping/" + sentryTestKey + "/job?rid=":                        400,
-		"/ping/" + sentryTestKey + "/" + strings.Repeat("x", 51):      400,
+		"/ping/" + sentryTestKey + "/" + strings.Repeat("x", 101):     400,
 		"/ping/" + sentryTestKey + "/job/start?rid=" + runID + "junk": 400,
 	} {
 		got := r.do(t, "GET", path, "")
@@ -274,6 +274,33 @@ func TestPingsOfOtherServices(t *testing.T) {
 	}
 	if len(all[0].RunId) != 16 || string(all[0].RunId) != string(all[1].RunId) || all[2].RunId != nil {
 		t.Errorf("runs %x, %x, %x", all[0].RunId, all[1].RunId, all[2].RunId)
+	}
+}
+
+// TestLongSlugs checks that a monitor of the longest name is the same one by each protocol.
+func TestLongSlugs(t *testing.T) {
+	t.Parallel()
+	r := newSentryRig(t, nil)
+	slug := strings.Repeat("x", 100)
+	createMonitor(t, r, slug)
+	for path, status := range map[string]int{
+		"/ping/" + sentryTestKey + "/" + slug:                                   200,
+		"/cronitor/p/" + sentryTestKey + "/" + slug:                             200,
+		"/api/1/cron/" + slug + "/" + sentryTestKey + "?status=ok":              202,
+		"/api/1/cron/" + slug + "-and-more/" + sentryTestKey + "/?status=error": 202,
+	} {
+		if got := r.do(t, "GET", path, ""); got.status != status {
+			t.Errorf("%s: %d %s", path, got.status, got.body)
+		}
+	}
+	all := r.checkins(t)
+	for _, c := range all {
+		if c.Slug != slug {
+			t.Errorf("%s: slug %q", c.Source, c.Slug)
+		}
+	}
+	if len(all) != 4 {
+		t.Errorf("%d check-ins", len(all))
 	}
 }
 

@@ -126,7 +126,7 @@ func (p *Ping) exit(s string) bool {
 	return true
 }
 
-const maxSlug = 50
+const maxSlug = 100 // as Healthchecks has it
 
 func checkSlug(s string) error {
 	if s == "" {
