@@ -182,6 +182,19 @@ func TestRealClients(t *testing.T) {
 		s.awaitMonitor("curl-job", func(m monitor) bool { return m.Status == "failed" })
 	})
 
+	t.Run("a first run whose end overtakes its start", func(t *testing.T) {
+		const run = "6c1f0e7a2f3b4c5d8e9fa0b1c2d3e4f5"
+		for _, body := range []string{
+			`{"check_in_id":"` + run + `","status":"ok","duration":0.2}`,
+			`{"check_in_id":"` + run + `","status":"in_progress","monitor_config":{"schedule":{"type":"crontab","value":"30 2 * * *"},"timezone":"Europe/Berlin"}}`,
+		} {
+			if status, _, answer := s.post(s.http+"/api/1/cron/overtaken/"+key+"/", "application/json", []byte(body), "Authorization", ""); status != 202 {
+				t.Fatalf("%d %s", status, answer)
+			}
+		}
+		s.awaitMonitor("overtaken", func(m monitor) bool { return m.Status == "ok" })
+	})
+
 	t.Run("URLs of other services", func(t *testing.T) {
 		curl := func(want string, args ...string) {
 			t.Helper()
