@@ -1077,7 +1077,7 @@ type Checkin struct {
 	HasExitCode bool   `protobuf:"varint,11,opt,name=has_exit_code,json=hasExitCode,proto3" json:"has_exit_code,omitempty"`
 	// What the job said; bounded by intake.
 	Body string `protobuf:"bytes,12,opt,name=body,proto3" json:"body,omitempty"`
-	// Which protocol it came by: "ping" or "sentry".
+	// Which protocol it came by: "ping", "cronitor", "snitch", "heartbeat" or "sentry".
 	Source  string `protobuf:"bytes,13,opt,name=source,proto3" json:"source,omitempty"`
 	Release string `protobuf:"bytes,14,opt,name=release,proto3" json:"release,omitempty"`
 	// The monitor is made if there is none of this slug.

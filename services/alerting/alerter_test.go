@@ -2,6 +2,8 @@ package alerting
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -168,6 +170,68 @@ func TestCheckinsMakeMonitors(t *testing.T) {
 			t.Errorf("schedule is %+v, want %+v", m.Schedule, want)
 		}
 	})
+}
+
+// TestEndOfTheFirstRunOvertakesItsStart is what Sentry's clients do: only the start describes the
+// monitor, and it comes last.
+func TestEndOfTheFirstRunOvertakesItsStart(t *testing.T) {
+	t.Parallel()
+	for _, together := range []bool{true, false} {
+		for _, end := range []telemetrypb.CheckinStatus{stOK, stError} {
+			b, db := storagetest.Bus(t), storagetest.Catalog(t)
+			a := newAlerter(t, b, db)
+			a.run(t)
+			id := slices.Repeat([]byte{9}, 16)
+			ended := checkin("nightly", end, noon.Add(10*time.Millisecond))
+			ended.RunId, ended.ReceivedAt = id, uint64(noon.Add(20*time.Millisecond).UnixNano())
+			other := checkin("another", stOK, noon)
+			other.RunId = id
+			started := checkin("nightly", stStart, noon)
+			started.RunId, started.ReceivedAt = id, uint64(noon.Add(30*time.Millisecond).UnixNano())
+			started.Config = &telemetrypb.MonitorConfig{ScheduleKind: "interval", Schedule: "3600", MaxRuntimeSeconds: 60}
+			if together {
+				publish(t, b, ended, other, started)
+			} else {
+				publish(t, b, ended, other)
+				a.await(t)
+				publish(t, b, started)
+			}
+			a.await(t)
+			want := "ok"
+			if end == stError {
+				want = "failed"
+			}
+			m := get(t, db, "nightly")
+			if m.State.Status != want || m.State.LastDuration != 10*time.Millisecond || !m.State.LastStartAt.IsZero() {
+				t.Errorf("together %t: %+v, want %s", together, m.State, want)
+			}
+			if _, err := db.Monitor(t.Context(), 1, "another"); !errors.Is(err, catalog.ErrNotFound) {
+				t.Errorf("the end of a run made a monitor: %v", err)
+			}
+		}
+	}
+}
+
+func TestEarlyEndsAreBounded(t *testing.T) {
+	t.Parallel()
+	var e early
+	n := name{1, "job"}
+	for i := range 2 * maxEarly {
+		c := checkin("job", stOK, noon.Add(time.Duration(i)*time.Millisecond))
+		c.RunId = binary.BigEndian.AppendUint64(make([]byte, 8), uint64(i))
+		e.keep(n, c)
+	}
+	e.keep(n, checkin("job", stOK, noon)) // names no run
+	start := checkin("job", stStart, noon)
+	start.RunId = e[0].checkin.GetRunId()
+	if len(e) != maxEarly || e.take(name{2, "job"}, start) != nil || e.take(n, start) == nil || e.take(n, start) != nil {
+		t.Errorf("%d are kept", len(e))
+	}
+	late := checkin("job", stOK, noon.Add(2*earlyFor))
+	late.RunId = start.RunId
+	if e.keep(n, late); len(e) != 1 || e.take(n, start) != nil {
+		t.Errorf("old ones are kept: %d", len(e))
+	}
 }
 
 func TestMonitorsAreBounded(t *testing.T) {

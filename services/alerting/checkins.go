@@ -42,6 +42,7 @@ type outcome struct {
 	dropped  map[string]int64
 	switches map[monitor.Status]int64
 	configs  map[name]error
+	early    early
 }
 
 func newOutcome() outcome {
@@ -54,6 +55,7 @@ type batch struct {
 	checkins  []*telemetrypb.Checkin
 	malformed int64
 	outcome   outcome // of the newest attempt
+	early     early   // of the batches that are committed
 }
 
 // Begin is follow's.
@@ -83,6 +85,7 @@ func (b *batch) Store(context.Context, follow.Batch) error { return nil }
 // Commit applies the batch.
 func (b *batch) Commit(ctx context.Context, tx *catalog.Tx) error {
 	b.outcome = newOutcome()
+	b.outcome.early = b.early.clone()
 	return apply(ctx, tx, b.checkins, &b.outcome)
 }
 
@@ -91,6 +94,7 @@ func (b *batch) Done(ctx context.Context, of follow.Batch) {
 	if b.malformed > 0 {
 		b.outcome.dropped[dropMalformed] += b.malformed
 	}
+	b.early = b.outcome.early
 	b.tell(ctx, b.outcome)
 	if n := of.Lost(); n > 0 {
 		b.lost.Add(ctx, int64(n))
@@ -158,6 +162,7 @@ func apply(ctx context.Context, tx *catalog.Tx, checkins []*telemetrypb.Checkin,
 		if w == nil {
 			if !c.GetCreate() && c.GetConfig() == nil {
 				o.dropped[dropUnknown]++
+				o.early.keep(n, c)
 				continue
 			}
 			free, err := left.take(ctx, tx, n.project)
@@ -176,13 +181,10 @@ func apply(ctx context.Context, tx *catalog.Tx, checkins []*telemetrypb.Checkin,
 				o.configs[n] = err
 			}
 		}
-		before := w.state.Status
-		w.state = monitor.Apply(w.cfg, w.state, c, received)
-		if w.state.Status != before {
-			o.switches[w.state.Status]++
+		w.apply(c, received, o)
+		if end := o.early.take(n, c); end != nil {
+			w.apply(end, time.Unix(0, int64(end.GetReceivedAt())).UTC(), o)
 		}
-		w.changed = true
-		o.applied++
 	}
 	// In one order, so that transactions that touch the same monitors do not wait for each other
 	// in a circle.
@@ -197,6 +199,71 @@ func apply(ctx context.Context, tx *catalog.Tx, checkins []*telemetrypb.Checkin,
 		}
 	}
 	return nil
+}
+
+// apply takes in one check-in.
+func (w *watched) apply(c *telemetrypb.Checkin, received time.Time, o *outcome) {
+	before := w.state.Status
+	w.state = monitor.Apply(w.cfg, w.state, c, received)
+	if w.state.Status != before {
+		o.switches[w.state.Status]++
+	}
+	w.changed = true
+	o.applied++
+}
+
+// early has the ends of runs that came before their monitor was made, which is when the end of a
+// job's very first run overtakes its start, as Sentry's clients let it happen: only the start
+// describes the monitor. Without them that run would seem to hang. It is lost with the process,
+// which then costs one false alarm.
+type early []earlyEnd
+
+type earlyEnd struct {
+	name
+	checkin *telemetrypb.Checkin
+}
+
+const (
+	maxEarly = 256
+	// earlyFor is for how long the start may be under way.
+	earlyFor = 5 * time.Minute
+)
+
+func (e early) clone() early { return slices.Clone(e) }
+
+// keep notes the end of a run that has a name. It has been counted as dropped.
+func (e *early) keep(n name, c *telemetrypb.Checkin) {
+	if len(c.GetRunId()) == 0 {
+		return
+	}
+	switch c.GetStatus() {
+	case telemetrypb.CheckinStatus_CHECKIN_STATUS_OK, telemetrypb.CheckinStatus_CHECKIN_STATUS_ERROR:
+	default:
+		return
+	}
+	*e = slices.DeleteFunc(*e, func(old earlyEnd) bool { return apart(old.checkin, c) > earlyFor })
+	if len(*e) >= maxEarly {
+		*e = slices.Delete(*e, 0, len(*e)-maxEarly+1)
+	}
+	*e = append(*e, earlyEnd{n, c})
+}
+
+// take returns the end of the run that a check-in belongs to, once.
+func (e *early) take(n name, c *telemetrypb.Checkin) *telemetrypb.Checkin {
+	i := slices.IndexFunc(*e, func(end earlyEnd) bool {
+		return end.name == n && slices.Equal(end.checkin.GetRunId(), c.GetRunId()) && apart(end.checkin, c) <= earlyFor
+	})
+	if i < 0 {
+		return nil
+	}
+	end := (*e)[i].checkin
+	*e = slices.Delete(*e, i, i+1)
+	return end
+}
+
+// apart is how long after the other one of two check-ins came.
+func apart(a, b *telemetrypb.Checkin) time.Duration {
+	return time.Duration(int64(a.GetReceivedAt()) - int64(b.GetReceivedAt())).Abs()
 }
 
 func compareNames(a, b name) int {

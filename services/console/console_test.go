@@ -474,7 +474,7 @@ func TestCreateMonitorRefuses(t *testing.T) {
 	f(`{}`, 400, "invalid", "slug")
 	f(`{"slug": "Big"}`, 400, "invalid", "slug")
 	f(`{"slug": "a/b"}`, 400, "invalid", "slug")
-	f(`{"slug": "`+strings.Repeat("s", 51)+`"}`, 400, "invalid", "slug")
+	f(`{"slug": "`+strings.Repeat("s", 101)+`"}`, 400, "invalid", "slug")
 	f(`{"slug": "x", "name": "`+strings.Repeat("n", 201)+`"}`, 400, "invalid", "name: at most 200")
 	f(`{"slug": "x", "status": "ok"}`, 400, "invalid", "status: there is no such field")
 	f(`{"slug": "x", "schedule": "daily"}`, 400, "invalid", "schedule: it cannot be a string")

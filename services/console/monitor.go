@@ -20,7 +20,7 @@ const (
 	maxRuntime     = 30 * 24 * time.Hour
 )
 
-var monitorSlug = regexp.MustCompile(`^[a-z0-9_-]{1,50}$`)
+var monitorSlug = regexp.MustCompile(`^[a-z0-9_-]{1,100}$`)
 
 // CreateMonitor makes a monitor. It expects nothing before the first check-in.
 func (s *Server) CreateMonitor(ctx context.Context, r CreateMonitorRequestObject) (CreateMonitorResponseObject, error) {
@@ -30,7 +30,7 @@ func (s *Server) CreateMonitor(ctx context.Context, r CreateMonitorRequestObject
 	}
 	m := catalog.Monitor{Project: project.Number, Slug: r.Body.Slug}
 	if !monitorSlug.MatchString(m.Slug) {
-		return nil, access.Invalid("slug: 1 to 50 lower-case letters, digits, hyphens and underscores")
+		return nil, access.Invalid("slug: 1 to 100 lower-case letters, digits, hyphens and underscores")
 	}
 	if r.Body.Name != nil {
 		if m.Name, err = line("name", *r.Body.Name, maxMonitorName); err != nil {

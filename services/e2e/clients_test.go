@@ -182,6 +182,53 @@ func TestRealClients(t *testing.T) {
 		s.awaitMonitor("curl-job", func(m monitor) bool { return m.Status == "failed" })
 	})
 
+	t.Run("a first run whose end overtakes its start", func(t *testing.T) {
+		const run = "6c1f0e7a2f3b4c5d8e9fa0b1c2d3e4f5"
+		for _, body := range []string{
+			`{"check_in_id":"` + run + `","status":"ok","duration":0.2}`,
+			`{"check_in_id":"` + run + `","status":"in_progress","monitor_config":{"schedule":{"type":"crontab","value":"30 2 * * *"},"timezone":"Europe/Berlin"}}`,
+		} {
+			if status, _, answer := s.post(s.http+"/api/1/cron/overtaken/"+key+"/", "application/json", []byte(body), "Authorization", ""); status != 202 {
+				t.Fatalf("%d %s", status, answer)
+			}
+		}
+		s.awaitMonitor("overtaken", func(m monitor) bool { return m.Status == "ok" })
+	})
+
+	t.Run("URLs of other services", func(t *testing.T) {
+		curl := func(want string, args ...string) {
+			t.Helper()
+			if got := command(t, ".", nil, "curl", append([]string{"-sS", "--fail-with-body"}, args...)...); got != want {
+				t.Errorf("curl %v: %q, want %q", args, got, want)
+			}
+		}
+		// Cronitor's make their monitor; the others have the UUID of one for their token.
+		curl("OK", s.http+"/cronitor/p/"+key+"/moved?state=run&series=1")
+		curl("OK", s.http+"/cronitor/p/"+key+"/moved?state=complete&series=1&message=nine+files")
+		m := s.awaitMonitor("moved", func(m monitor) bool { return m.Status == "ok" && len(m.Recent) == 1 })
+		if run := m.Recent[0]; run.Source != "cronitor" || run.Message != "nine files" {
+			t.Errorf("run is %+v", run)
+		}
+		newest := func(runs int, source, status, message string) {
+			t.Helper()
+			s.awaitMonitor("moved", func(m monitor) bool {
+				if len(m.Recent) != runs {
+					return false
+				}
+				run := m.Recent[runs-1]
+				return run.Source == source && run.Status == status && run.Message == message && m.Status == map[string]string{"ok": "ok", "error": "failed"}[status]
+			})
+		}
+		curl("Got it, thanks!", "-d", "s=2&m=no+disk", s.http+"/snitch/"+m.UUID)
+		newest(2, "snitch", "error", "no disk")
+		curl("OK", s.http+"/api/v1/heartbeat/"+m.UUID)
+		newest(3, "heartbeat", "ok", "")
+		curl("OK", "-d", "it hurts", s.http+"/api/v1/heartbeat/"+m.UUID+"/fail")
+		newest(4, "heartbeat", "error", "it hurts")
+		curl("OK", "-d", "well again", s.http+"/ping/"+m.UUID+"/0")
+		newest(5, "ping", "ok", "well again")
+	})
+
 	t.Run("traces are refused kindly", func(t *testing.T) {
 		status, _, answer := s.post(s.otlp+"/v1/traces", "application/json",
 			[]byte(`{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174","name":"x"}]}]}]}`))

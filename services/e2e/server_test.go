@@ -381,8 +381,8 @@ func (s *server) awaitIssue(words string) issue {
 }
 
 type monitor struct {
-	Slug, Status string
-	Recent       []struct {
+	Slug, UUID, Status string
+	Recent             []struct {
 		Status, Message, Source string
 		DurationMS              int `json:"duration_ms"`
 	}

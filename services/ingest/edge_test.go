@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -455,24 +456,30 @@ func TestUnknownKeysAreAskedForAgain(t *testing.T) {
 	if p, err := k.Project(t.Context(), made.IngestKey); err != nil || p.Number != made.Number {
 		t.Errorf("Project = %v, %v", p, err)
 	}
-	before := k.unknown.entries["later-key-1"].Value.(keyEntry)
-	if _, err := k.Project(t.Context(), "later-key-1"); err == nil || k.unknown.entries["later-key-1"].Value.(keyEntry) != before {
+	before, _ := k.unknown.get("later-key-1")
+	if _, err := k.Project(t.Context(), "later-key-1"); err == nil {
+		t.Error("an unknown key is known")
+	}
+	if after, _ := k.unknown.get("later-key-1"); after != before {
 		t.Error("an unknown key is looked up each time")
 	}
 	at = at.Add(keyUnknownFresh)
-	if _, err := k.Project(t.Context(), "later-key-1"); err == nil || k.unknown.entries["later-key-1"].Value.(keyEntry) == before {
+	if _, err := k.Project(t.Context(), "later-key-1"); err == nil {
+		t.Error("an unknown key is known")
+	}
+	if after, _ := k.unknown.get("later-key-1"); after == before {
 		t.Error("an unknown key is not looked up again")
 	}
 }
 
 func TestKeysAreBounded(t *testing.T) {
 	t.Parallel()
-	l := newLRU(3)
+	l := newLRU[int](3)
 	for i := range 10 {
-		l.put(keyEntry{key: fmt.Sprint(i)})
+		l.put(strconv.Itoa(i), i)
 		l.get("0")
 		if i == 2 {
-			l.put(keyEntry{key: "0"})
+			l.put("0", i)
 		}
 	}
 	if _, ok := l.get("0"); !ok || len(l.entries) != 3 || l.order.Len() != 3 {

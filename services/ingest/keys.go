@@ -42,13 +42,12 @@ type Keys struct {
 	lookups chan struct{}
 
 	mu      sync.Mutex
-	known   lru
-	unknown lru
+	known   lru[keyEntry]
+	unknown lru[keyEntry]
 }
 
 // keyEntry is what is remembered of a key.
 type keyEntry struct {
-	key     string
 	project catalog.Project // Number 0: nobody has this key
 	until   time.Time       // it is believed until then
 }
@@ -58,7 +57,7 @@ func NewKeys(db *catalog.DB) *Keys {
 	return &Keys{
 		db: db, now: time.Now,
 		lookups: make(chan struct{}, keyLookups),
-		known:   newLRU(keysKnown), unknown: newLRU(keysUnknown),
+		known:   newLRU[keyEntry](keysKnown), unknown: newLRU[keyEntry](keysUnknown),
 	}
 }
 
@@ -111,14 +110,14 @@ func (k *Keys) lookUp(ctx context.Context, key string) (keyEntry, error) {
 	defer k.mu.Unlock()
 	switch {
 	case err == nil:
-		entry := keyEntry{key, project, k.now().Add(keyFresh)}
+		entry := keyEntry{project, k.now().Add(keyFresh)}
 		k.unknown.remove(key)
-		k.known.put(entry)
+		k.known.put(key, entry)
 		return entry, nil
 	case errors.Is(err, catalog.ErrNotFound):
-		entry := keyEntry{key, catalog.Project{}, k.now().Add(keyUnknownFresh)}
+		entry := keyEntry{catalog.Project{}, k.now().Add(keyUnknownFresh)}
 		k.known.remove(key)
-		k.unknown.put(entry)
+		k.unknown.put(key, entry)
 		return entry, nil
 	}
 	entry, ok := k.known.get(key)
@@ -127,7 +126,7 @@ func (k *Keys) lookUp(ctx context.Context, key string) (keyEntry, error) {
 	}
 	// SQL does not answer: what was true goes on being true until it does.
 	entry.until = k.now().Add(keyRetry)
-	k.known.put(entry)
+	k.known.put(key, entry)
 	return entry, nil
 }
 
@@ -211,39 +210,44 @@ func offeredKeys(own, authorization []string) []string {
 	return keys
 }
 
-// lru remembers a bounded number of entries and gives up the one that was not used for longest.
-type lru struct {
+// lru remembers a bounded number of values and gives up the one that was not used for longest.
+type lru[V any] struct {
 	size    int
-	entries map[string]*list.Element
-	order   *list.List // newest first
+	entries map[string]*list.Element // of lruEntry[V]
+	order   *list.List               // newest first
 }
 
-func newLRU(size int) lru {
-	return lru{size: size, entries: map[string]*list.Element{}, order: list.New()}
+type lruEntry[V any] struct {
+	key   string
+	value V
 }
 
-func (l *lru) get(key string) (keyEntry, bool) {
+func newLRU[V any](size int) lru[V] {
+	return lru[V]{size: size, entries: map[string]*list.Element{}, order: list.New()}
+}
+
+func (l *lru[V]) get(key string) (value V, ok bool) {
 	e, ok := l.entries[key]
 	if !ok {
-		return keyEntry{}, false
+		return value, false
 	}
 	l.order.MoveToFront(e)
-	return e.Value.(keyEntry), true
+	return e.Value.(lruEntry[V]).value, true
 }
 
-func (l *lru) put(entry keyEntry) {
-	if e, ok := l.entries[entry.key]; ok {
-		e.Value = entry
+func (l *lru[V]) put(key string, value V) {
+	if e, ok := l.entries[key]; ok {
+		e.Value = lruEntry[V]{key, value}
 		l.order.MoveToFront(e)
 		return
 	}
-	l.entries[entry.key] = l.order.PushFront(entry)
+	l.entries[key] = l.order.PushFront(lruEntry[V]{key, value})
 	if l.order.Len() > l.size {
-		l.remove(l.order.Back().Value.(keyEntry).key)
+		l.remove(l.order.Back().Value.(lruEntry[V]).key)
 	}
 }
 
-func (l *lru) remove(key string) {
+func (l *lru[V]) remove(key string) {
 	if e, ok := l.entries[key]; ok {
 		l.order.Remove(e)
 		delete(l.entries, key)

@@ -39,6 +39,7 @@ const sentryTestKey = "0123456789abcdef0123456789abcdef"
 type sentryRig struct {
 	bus      *bus.Bus
 	db       *catalog.DB
+	server   *Server
 	url      string
 	otherKey string // of project 2
 }
@@ -64,7 +65,7 @@ func newSentryRig(t *testing.T, usage *cache.Usage) *sentryRig {
 	server.Mount(e)
 	h := httptest.NewServer(e)
 	t.Cleanup(h.Close)
-	r.url = h.URL
+	r.server, r.url = server, h.URL
 	return r
 }
 

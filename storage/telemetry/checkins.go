@@ -39,8 +39,9 @@ type Checkin struct {
 const (
 	maxRuns           = 10_000
 	maxRunsPerMonitor = 1000
-	maxMonitors       = 1000 // whose runs are read at once
-	briefBytes        = 256  // of a message in RecentCheckins
+	maxMonitors       = 1000     // whose runs are read at once
+	briefBytes        = 256      // of a message in RecentCheckins
+	messageBytes      = 48 << 20 // of all messages in Checkins, below readResultBytes
 
 	// runReach is how long before a scope the start of a run that ended in it is looked for.
 	runReach = 24 * time.Hour
@@ -48,15 +49,18 @@ const (
 
 const checkinColumns = `slug, ts, status, checkin_id, run_id, environment, release, duration_ms, exit_code, source, `
 
-// Checkins returns the newest runs of a monitor, newest first.
+// Checkins returns the newest runs of a monitor, newest first. Messages of 100 kB are whole up to a
+// limit of 120 runs; of more, long ones have their beginning.
 func (s *Store) Checkins(ctx context.Context, sc Scope, slug string, limit int) ([]Checkin, error) {
 	if limit < 1 || limit > maxRuns {
 		return nil, invalid("the limit must be between 1 and %d", maxRuns)
 	}
-	const sql = `SELECT ` + checkinColumns + `body FROM checkins
+	const sql = `SELECT ` + checkinColumns + `substring(body, 1, {message:UInt32}) FROM checkins
 WHERE ` + inScope + ` AND slug = {slug:String} ORDER BY ts DESC, checkin_id DESC, status DESC LIMIT {rows:UInt32}`
 	var rows []checkinRow
-	err := s.checkinRows(ctx, sc, sql, params{"slug": slug, "rows": rowsOfRuns(limit)}, func(r checkinRow) {
+	p := params{"slug": slug, "rows": rowsOfRuns(limit), "message": messageBytes / rowsOfRuns(limit)}
+	err := s.checkinRows(ctx, sc, sql, p, func(r checkinRow) {
+		r.Message = wholeRunes(r.Message)
 		rows = append(rows, r)
 	})
 	if err != nil {

@@ -835,6 +835,38 @@ func TestRecentCheckinsHaveTheBeginningOfMessages(t *testing.T) {
 	}
 }
 
+// TestLongMessagesFitIntoReads checks that jobs that say as much as they may leave their runs
+// readable, which are more here than the memory of a read.
+func TestLongMessagesFitIntoReads(t *testing.T) {
+	t.Parallel()
+	s := storagetest.Telemetry(t)
+	long := strings.Repeat("é", 50_000)
+	const each = 1500
+	for m := range 4 {
+		var batch []*telemetrypb.Checkin
+		for i := range each {
+			c := checkin(1, fmt.Sprintf("job-%d", m), byte(i), ok, 0, time.Duration(i-each)*time.Second)
+			c.Body = long
+			batch = append(batch, c)
+		}
+		insertCheckins(t, s, fmt.Sprintf("a%d", m), batch...)
+	}
+	recent, err := s.RecentCheckins(t.Context(), hour(t, 1), 60)
+	if err != nil || len(recent) != 4 {
+		t.Errorf("RecentCheckins: %v, %d monitors", err, len(recent))
+	}
+	for limit, whole := range map[int]bool{100: true, 1000: false} {
+		runs, err := s.Checkins(t.Context(), hour(t, 1), "job-0", limit)
+		if err != nil || len(runs) != limit {
+			t.Errorf("Checkins: %v, %d of %d", err, len(runs), limit)
+			continue
+		}
+		if m := runs[0].Message; (m == long) != whole || !strings.HasPrefix(long, m) || len(m) < 10_000 {
+			t.Errorf("of %d runs a message has %d bytes", limit, len(m))
+		}
+	}
+}
+
 func TestRecentCheckinsAreOfTheNewestMonitors(t *testing.T) {
 	t.Parallel()
 	s := storagetest.Telemetry(t)

@@ -127,7 +127,7 @@ await page.keyboard.press("g");
 await page.keyboard.press("c");
 await page.getByRole("link", { name: /nightly-backup/ }).first().click();
 await page.waitForURL("**/monitors/nightly-backup**");
-await page.getByRole("region", { name: "Ping URL" }).waitFor();
+await page.getByRole("region", { name: "Ping URL", exact: true }).waitFor();
 await look("monitor");
 
 // The overview speaks of all four.

@@ -1,5 +1,6 @@
 // Package checkin reads the URLs by which jobs say that they ran. They are those of Healthchecks,
-// so that whatever takes such a URL works with Midwatch.
+// Cronitor, Dead Man's Snitch and Better Stack, so that whatever takes such a URL works with
+// Midwatch.
 package checkin
 
 import (
@@ -14,13 +15,14 @@ import (
 )
 
 // MaxBodyBytes is how much of what a job says is kept; the rest is cut.
-const MaxBodyBytes = 10_000
+const MaxBodyBytes = 100_000
 
 var (
 	// ErrNotFound says that no ping can have such a path.
 	ErrNotFound = errors.New("not found")
-	// ErrInvalid says what is wrong with a ping; its words are fit for the sender.
-	ErrInvalid = errors.New("invalid url format")
+	// ErrInvalid and ErrInvalidUUID say what is wrong with a ping; their words are fit for the sender.
+	ErrInvalid     = errors.New("invalid url format")
+	ErrInvalidUUID = errors.New("invalid uuid format")
 )
 
 // Ping is what the path of a ping says. Its monitor is named by UUID, or by Key and Slug.
@@ -104,19 +106,27 @@ func (p *Ping) action(s string) (known bool, err error) {
 	if s == "" || strings.Trim(s, "0123456789") != "" {
 		return false, nil
 	}
-	code, err := strconv.ParseUint(s, 10, 32)
-	if err != nil || code > 255 {
+	if !p.exit(s) {
 		return false, fmt.Errorf("%w: an exit code is 0 to 255", ErrInvalid)
 	}
 	p.Status = telemetrypb.CheckinStatus_CHECKIN_STATUS_OK
-	if code != 0 {
+	if p.ExitCode != 0 {
 		p.Status = telemetrypb.CheckinStatus_CHECKIN_STATUS_ERROR
 	}
-	p.ExitCode, p.HasExitCode = uint32(code), true
 	return true, nil
 }
 
-const maxSlug = 50
+// exit notes an exit code, if s is one.
+func (p *Ping) exit(s string) bool {
+	code, err := strconv.ParseUint(s, 10, 8)
+	if err != nil {
+		return false
+	}
+	p.ExitCode, p.HasExitCode = uint32(code), true
+	return true
+}
+
+const maxSlug = 100 // as Healthchecks has it
 
 func checkSlug(s string) error {
 	if s == "" {
@@ -146,24 +156,25 @@ func parseUUID(s string) (string, bool) {
 	return id.String(), true
 }
 
-// ParseRunID reads what pairs the start of a run with its end. Empty is none; an error wraps
-// ErrInvalid.
+// ParseRunID reads what pairs the start of a run with its end. An error wraps ErrInvalidUUID.
 func ParseRunID(s string) ([]byte, error) {
-	if s == "" {
-		return nil, nil
-	}
 	id, err := uuid.Parse(s)
 	if err != nil || len(s) != 36 && len(s) != 32 {
-		return nil, fmt.Errorf("%w: rid is not a UUID", ErrInvalid)
+		return nil, fmt.Errorf("%w: rid", ErrInvalidUUID)
 	}
 	return id[:], nil
 }
 
 // Body is what a job said, as text of at most MaxBodyBytes.
 func Body(b []byte) string {
-	s := strings.ReplaceAll(strings.ToValidUTF8(string(b[:min(len(b), MaxBodyBytes)]), "\uFFFD"), "\x00", "\uFFFD")
-	for len(s) > MaxBodyBytes { // a replacement is longer than what it replaces
-		s = strings.ToValidUTF8(s[:MaxBodyBytes], "")
+	return clean(string(b[:min(len(b), MaxBodyBytes)]), MaxBodyBytes)
+}
+
+// clean makes valid UTF-8 without zero bytes of s, of at most n bytes.
+func clean(s string, n int) string {
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+	for len(s) > n { // a replacement is longer than what it replaces
+		s = strings.ToValidUTF8(s[:n], "")
 	}
 	return s
 }

@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	// MaxSlug is the length of the name of a monitor; longer ones are cut.
-	MaxSlug = 50
+	// MaxSlug is the length of the name of a monitor; longer ones are cut. Sentry cuts at 50, but a
+	// monitor may have more, and its check-ins must find it.
+	MaxSlug = 100
 
 	maxDuration      = 366 * 24 * time.Hour
 	maxInterval      = 10 * 366 * 24 * time.Hour

@@ -129,7 +129,7 @@ func TestSlug(t *testing.T) {
 	for in, want := range map[string]string{
 		"backup": "backup", "Nightly Backup!": "nightly-backup", "a_b-c": "a_b-c", "tasks.cleanup.run": "tasks-cleanup-run",
 		"--a--": "a", "é": "", "a é b": "a-b", "": "", "___": "",
-		strings.Repeat("x", 80): strings.Repeat("x", 50),
+		strings.Repeat("x", 180): strings.Repeat("x", 100),
 	} {
 		if got := Slug(in); got != want {
 			t.Errorf("Slug(%q) = %q, want %q", in, got, want)

@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { describe, expect, test } from "vitest";
-import { checkinSnippets, snippets, storeURL } from "./snippets";
+import { checkinSnippets, movedSnippets, snippets, storeURL } from "./snippets";
 
 const setup = {
   ingest_key: "0123456789abcdef0123456789abcdef",
@@ -65,6 +65,16 @@ test("Prometheus writes to the project with its key", () => {
 
 test("a monitor that exists is not made again", () => {
   for (const one of checkinSnippets(setup, "billing-export")) expect(one.text).not.toContain("create");
+});
+
+test("the URLs of other services are those of the monitor", () => {
+  const uuid = "6c1f0e7a-2f3b-4c5d-8e9f-a0b1c2d3e4f5";
+  const moved = movedSnippets(setup, "billing-export", uuid);
+  expect(moved.map((one) => run(`true; ${one.text}`).filter((word) => /^(http|s=)/.test(word)))).toEqual([
+    ["run", "complete"].map((state) => `http://127.0.0.1:8080/cronitor/p/${setup.ingest_key}/billing-export?state=${state}`),
+    ["s=0", `http://127.0.0.1:8080/snitch/${uuid}`],
+    [`http://127.0.0.1:8080/api/v1/heartbeat/${uuid}/0`],
+  ]);
 });
 
 test("a path before the project's number stays", () => {

@@ -135,6 +135,37 @@ sentry_sdk.capture_message("hello from python")`,
   };
 }
 
+/** The address of a monitor that needs no key, under which its own is all that it can reach. */
+export function uuidURL(setup: Setup, uuid: string): string {
+  return `${setup.http_url}/ping/${uuid}`;
+}
+
+/** What other services' URLs of this monitor become; the rest of the command, or of the client's settings, stays. */
+export function movedSnippets(setup: Setup, slug: string, uuid: string): Snippet[] {
+  const cronitor = `${setup.http_url}/cronitor/p/${setup.ingest_key}/${slug}`;
+  return [
+    {
+      id: "moved-cronitor",
+      label: "Cronitor",
+      hint: "In place of https://cronitor.link/p/….",
+      text: `curl -fsS -m 10 ${quote(`${cronitor}?state=run`)}
+curl -fsS -m 10 --retry 3 ${quote(`${cronitor}?state=complete`)}`,
+    },
+    {
+      id: "moved-snitch",
+      label: "Dead Man's Snitch",
+      hint: "In place of https://nosnch.in/….",
+      text: `curl -fsS -m 10 --retry 3 -d "s=$?" ${quote(`${setup.http_url}/snitch/${uuid}`)}`,
+    },
+    {
+      id: "moved-heartbeat",
+      label: "Better Stack",
+      hint: "In place of https://uptime.betterstack.com/api/v1/heartbeat/….",
+      text: `curl -fsS -m 10 --retry 3 "${setup.http_url}/api/v1/heartbeat/${uuid}/$?"`,
+    },
+  ];
+}
+
 /** How a job checks in; create makes the monitor with its first ping. */
 export function checkinSnippets(setup: Setup, slug: string, create = false): Snippet[] {
   const url = `${setup.ping_url}/${slug}`;

@@ -13,7 +13,7 @@ import { useNow, useProject, useTitle } from "../../lib/page";
 import { edges, monitorsQuery, setupQuery } from "../../lib/query";
 import { outcome, outcomeWords, runRange } from "../../lib/runs";
 import { isTrouble, troubleWords } from "../../lib/sentence";
-import { checkinSnippets } from "../../lib/snippets";
+import { checkinSnippets, movedSnippets, uuidURL } from "../../lib/snippets";
 import { second } from "../../lib/time";
 import { useRange } from "../../lib/useRange";
 import { useStay } from "../../lib/useStay";
@@ -143,9 +143,18 @@ function Detail({ monitor }: { monitor: Monitor }) {
             </p>
           </Panel>
           {setup.data && (
-            <section aria-label="How this job checks in" className="overflow-hidden rounded border border-line bg-s1">
-              <Snippets all={checkinSnippets(setup.data, monitor.slug)} label="Ways to check in" />
-            </section>
+            <>
+              <Panel title="Ping URL without a key" more={<CopyButton label="Copy" text={uuidURL(setup.data, monitor.uuid)} />}>
+                {/* oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex */}
+                <pre tabIndex={0} role="region" aria-label="Ping URL without a key" className="overflow-x-auto px-3 py-2.5 font-mono text-data">
+                  {uuidURL(setup.data, monitor.uuid)}
+                </pre>
+                <p className="border-t border-line px-3 py-2 text-data text-muted">The same for this monitor alone, as Healthchecks has it: for machines that must not know the project's key.</p>
+              </Panel>
+              <section aria-label="How this job checks in" className="overflow-hidden rounded border border-line bg-s1">
+                <Snippets all={checkinSnippets(setup.data, monitor.slug)} label="Ways to check in" />
+              </section>
+            </>
           )}
           <Panel title="Schedule">
             <dl className="grid grid-cols-[8rem_minmax(0,1fr)] gap-y-1 px-3 py-2.5 text-data">
@@ -159,6 +168,11 @@ function Detail({ monitor }: { monitor: Monitor }) {
               <dd>{schedule.max_runtime_seconds > 0 ? duration(schedule.max_runtime_seconds * second) : "not watched"}</dd>
             </dl>
           </Panel>
+          {setup.data && (
+            <Panel title="Coming from another service" className="overflow-hidden">
+              <Snippets all={movedSnippets(setup.data, monitor.slug, monitor.uuid)} label="URLs of other services" />
+            </Panel>
+          )}
         </div>
       </div>
     </>

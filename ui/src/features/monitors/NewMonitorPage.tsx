@@ -46,7 +46,7 @@ export function NewMonitorPage() {
   const unitID = useId();
   const zonesID = useId();
   const slug = typedSlug ?? slugFrom(name, /[^a-z0-9_-]+/g);
-  const slugOK = /^[a-z0-9_-]{1,50}$/.test(slug);
+  const slugOK = /^[a-z0-9_-]{1,100}$/.test(slug);
 
   const create = useMutation({
     mutationFn: () => {
@@ -76,12 +76,12 @@ export function NewMonitorPage() {
         <Field
           label="Short name"
           required
-          maxLength={50}
+          maxLength={100}
           value={slug}
           onChange={(event) => setSlug(event.target.value)}
           className="[&_input]:font-mono"
           hint="Stands in its ping URL: small letters, digits, hyphens and underscores."
-          error={slug !== "" && !slugOK ? "Only small letters, digits, hyphens and underscores, at most 50." : taken ? "This project has a monitor with this short name." : undefined}
+          error={slug !== "" && !slugOK ? "Only small letters, digits, hyphens and underscores, at most 100." : taken ? "This project has a monitor with this short name." : undefined}
         />
         <fieldset>
           <legend className="mb-1 text-data">Schedule</legend>
