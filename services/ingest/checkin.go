@@ -39,11 +39,12 @@ type checkinHandlers struct {
 	monitors *monitors
 }
 
-// mountCheckins serves pings and Sentry's cron URLs, with and without a slash at their end.
+// mountCheckins serves pings and Sentry's cron URLs, with and without a slash at their end. The one
+// without a project's number is ours: the key names the project.
 func (s *Server) mountCheckins(e *echo.Echo) {
 	h := &checkinHandlers{s, newMonitors(s.keys.db)}
 	e.Any("/ping/*", s.intake(bus.Checkins, "ping", h.ping))
-	for _, path := range []string{"/api/:project/cron/:slug/:key", "/api/:project/cron/:slug"} {
+	for _, path := range []string{"/api/:project/cron/:slug/:key", "/api/:project/cron/:slug", "/api/cron/:slug"} {
 		s.sentryRoute(e, path, []string{http.MethodGet, http.MethodPost}, bus.Checkins, sentryCron, h.cron)
 	}
 }
@@ -104,6 +105,7 @@ func (h *checkinHandlers) takePing(c echo.Context) (status int, project uint32, 
 		ProjectId: project, ReceivedAt: now, Time: now,
 		Slug: target.slug, Status: target.ping.Status, RunId: run,
 		ExitCode: target.ping.ExitCode, HasExitCode: target.ping.HasExitCode,
+		DurationMs: checkin.DurationMs(c.QueryParam("duration")), Environment: checkin.Environment(c.QueryParam("environment")),
 		Source: "ping", Create: create && target.ping.Slug != "",
 	}
 	if method := c.Request().Method; method == http.MethodPost || method == http.MethodPut {

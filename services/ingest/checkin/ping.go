@@ -5,8 +5,10 @@ package checkin
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -157,6 +159,28 @@ func ParseRunID(s string) ([]byte, error) {
 		return nil, fmt.Errorf("%w: rid is not a UUID", ErrInvalid)
 	}
 	return id[:], nil
+}
+
+// maxDuration is the longest run that is believed.
+const maxDuration = 366 * 24 * time.Hour
+
+// DurationMs reads how long a run took, which is given in seconds. What cannot be believed is 0,
+// unknown: the ping counts all the same.
+func DurationMs(seconds string) uint64 {
+	d, err := strconv.ParseFloat(seconds, 64)
+	if err != nil || !(d > 0 && d <= maxDuration.Seconds()) {
+		return 0
+	}
+	return uint64(math.Round(d * 1000))
+}
+
+// maxEnvironment is that of Sentry's check-ins.
+const maxEnvironment = 64
+
+// Environment is where a job ran, as text of at most 64 bytes. Start and end of a run have the same.
+func Environment(s string) string {
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, ""), "\x00", "")
+	return strings.ToValidUTF8(s[:min(len(s), maxEnvironment)], "")
 }
 
 // Body is what a job said, as text of at most MaxBodyBytes.

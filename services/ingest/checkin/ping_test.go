@@ -77,6 +77,28 @@ func TestParsePathRefuses(t *testing.T) {
 	}
 }
 
+func TestDurationMs(t *testing.T) {
+	t.Parallel()
+	for seconds, want := range map[string]uint64{
+		"2.5": 2500, "0.0004": 0, "86400": 86_400_000, "": 0, "-1": 0, "NaN": 0, "Inf": 0, "1e99": 0, "soon": 0,
+	} {
+		if got := DurationMs(seconds); got != want {
+			t.Errorf("DurationMs(%q) = %d, want %d", seconds, got, want)
+		}
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string]string{
+		"": "", "staging": "staging", "a\xff\x00b": "ab", strings.Repeat("x", 63) + "ä": strings.Repeat("x", 63),
+	} {
+		if got := Environment(s); got != want {
+			t.Errorf("Environment(%q) = %q, want %q", s, got, want)
+		}
+	}
+}
+
 func TestParseRunID(t *testing.T) {
 	t.Parallel()
 	if got, err := ParseRunID(""); err != nil || got != nil {
