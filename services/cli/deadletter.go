@@ -1,4 +1,5 @@
-// Package cli is the commands that talk to a running Midwatch as its operator.
+// Package cli is the commands that talk to a running Midwatch: as its operator, and for the jobs of a
+// machine.
 package cli
 
 import (

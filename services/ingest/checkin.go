@@ -60,7 +60,8 @@ type checkinHandlers struct {
 	monitors *monitors
 }
 
-// mountCheckins serves pings and Sentry's cron URLs, with and without a slash at their end.
+// mountCheckins serves pings and Sentry's cron URLs, with and without a slash at their end. The one
+// without a project's number is ours: the key names the project.
 func (s *Server) mountCheckins(e *echo.Echo) {
 	h := &checkinHandlers{s, newMonitors(s.keys.db)}
 	// Cronitor's and Dead Man's Snitch's own paths are at the root, where the pages are.
@@ -73,7 +74,7 @@ func (s *Server) mountCheckins(e *echo.Echo) {
 	} {
 		e.Any(path, s.intake(bus.Checkins, d.source, func(c echo.Context) error { return h.ping(c, d) }))
 	}
-	for _, path := range []string{"/api/:project/cron/:slug/:key", "/api/:project/cron/:slug"} {
+	for _, path := range []string{"/api/:project/cron/:slug/:key", "/api/:project/cron/:slug", "/api/cron/:slug"} {
 		s.sentryRoute(e, path, []string{http.MethodGet, http.MethodPost}, bus.Checkins, sentryCron, h.cron)
 	}
 }

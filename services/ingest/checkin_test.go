@@ -174,6 +174,18 @@ func TestPingOfARunOnce(t *testing.T) {
 	}
 }
 
+func TestPingTellsDurationAndEnvironment(t *testing.T) {
+	t.Parallel()
+	r := newSentryRig(t, nil)
+	createMonitor(t, r, "job")
+	if got := r.do(t, "POST", "/ping/"+sentryTestKey+"/job/0?duration=2.5&environment=staging", ""); got.status != 200 {
+		t.Fatalf("%d %s", got.status, got.body)
+	}
+	if c := r.checkins(t); len(c) != 1 || c[0].DurationMs != 2500 || c[0].Environment != "staging" {
+		t.Errorf("check-ins %v", c)
+	}
+}
+
 // TestPingWithoutSQL checks that a job's sign of life is kept while SQL does not answer.
 func TestPingWithoutSQL(t *testing.T) {
 	t.Parallel()
@@ -336,6 +348,8 @@ func TestCron(t *testing.T) {
 		{"POST", "/api/1/cron/job/?status=ok", "ignored=form", auth, 202},
 		{"GET", "/api/1/cron/job" + sentryQuery + "&status=ok", "", nil, 202},
 		{"GET", "/api/1/cron/job" + sentryQuery + "&status=ok", "", nil, 202},
+		{"POST", "/api/cron/job", `{"status":"ok"}`, auth, 202},
+		{"POST", "/api/cron/job", `{"status":"ok"}`, nil, 401},
 		{"GET", "/api/1/cron/job?status=ok", "", nil, 401},
 		{"GET", "/api/1/cron/job/" + sentryTestKey + "?status=ok", "", auth, 401},
 		{"GET", "/api/1/cron/job/" + strings.Repeat("f", 32) + "?status=ok", "", nil, 403},
@@ -352,7 +366,7 @@ func TestCron(t *testing.T) {
 		}
 	}
 	all := r.checkins(t)
-	if len(all) != 6 {
+	if len(all) != 7 {
 		t.Fatalf("check-ins %v", all)
 	}
 	if string(all[0].RunId) != string(all[1].RunId) || all[1].DurationMs != 2500 || all[1].Environment != "staging" {

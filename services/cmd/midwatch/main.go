@@ -33,6 +33,8 @@ Usage: midwatch <command> [flags]
   demo       fill a project with the data of a small shop
   migrate    bring the schemas of real servers up to date; run it before a deploy
   check      print the configuration in force, secrets masked, or what is wrong with it
+  cron       run a job and tell Midwatch how it went: for crontabs
+  discover   find the jobs of this machine and propose lines that run them by midwatch cron
   deadletter list, show, replay or drop the messages that could not be stored
   version    print the version
 
@@ -46,6 +48,9 @@ Configuration comes from the environment; the README lists the variables.
 `
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "cron" { // its signals and its exit status are the job's
+		os.Exit(cli.Cron(cli.Job{Args: os.Args[2:], Getenv: os.Getenv, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}))
+	}
 	// A second signal ends the process at once: everything survives that.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
@@ -83,6 +88,8 @@ func run(ctx context.Context, args, environ []string, out io.Writer) error {
 	case "deadletter":
 		variables := env.ToMap(environ)
 		return cli.Deadletter(ctx, args, func(name string) string { return variables[name] }, out)
+	case "discover":
+		return cli.Discover(ctx, cli.ThisMachine(), args, out)
 	}
 	role := app.Role(command)
 	task := slices.Contains([]string{"up", "migrate", "check"}, command)

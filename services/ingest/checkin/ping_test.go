@@ -2,8 +2,10 @@ package checkin
 
 import (
 	"errors"
+	"net/url"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -73,6 +75,24 @@ func TestParsePathRefuses(t *testing.T) {
 	} {
 		if got, err := ParsePath(path); !errors.Is(err, want) {
 			t.Errorf("ParsePath(%q) = %v, %v, want %v", path, got, err, want)
+		}
+	}
+}
+
+func TestHealthchecksTakesWhatARunWas(t *testing.T) {
+	t.Parallel()
+	for seconds, want := range map[string]time.Duration{
+		"2.5": 2500 * time.Millisecond, "0.0004": 0, "86400": 24 * time.Hour, "": 0, "-1": 0, "NaN": 0, "Inf": 0, "1e99": 0, "soon": 0,
+	} {
+		if r, err := Healthchecks(id, url.Values{"duration": {seconds}}); err != nil || r.Duration != want {
+			t.Errorf("duration=%s is %s, %v, want %s", seconds, r.Duration, err, want)
+		}
+	}
+	for s, want := range map[string]string{
+		"": "", "staging": "staging", "a\xff\x00b": "a\uFFFD\uFFFDb", strings.Repeat("x", 63) + "ä": strings.Repeat("x", 63),
+	} {
+		if r, err := Healthchecks(id, url.Values{"environment": {s}}); err != nil || r.Environment != want {
+			t.Errorf("environment=%q is %q, %v, want %q", s, r.Environment, err, want)
 		}
 	}
 }

@@ -32,13 +32,19 @@ type Report struct {
 	Create bool
 }
 
-// Healthchecks reads what follows after /ping/ as ParsePath does, and the query.
+// Healthchecks reads what follows after /ping/ as ParsePath does, and the query. Duration, in seconds,
+// and environment are ours: start and end of a run have the same environment.
 func Healthchecks(path string, query url.Values) (Report, error) {
 	readings, err := ParsePath(path)
 	if err != nil {
 		return Report{}, err
 	}
-	r := Report{Readings: readings, Create: query.Get("create") == "1"}
+	r := Report{
+		Readings:    readings,
+		Environment: cut(query.Get("environment"), maxEnvironment),
+		Duration:    seconds(query.Get("duration")),
+		Create:      query.Get("create") == "1",
+	}
 	if query.Has("rid") {
 		r.Run, err = ParseRunID(query.Get("rid"))
 	}
