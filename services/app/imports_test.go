@@ -84,6 +84,7 @@ func TestWhoMayImportWhat(t *testing.T) {
 		"services/cli":                {"services/ingest", "services/writer", "services/query", "services/console", "services/alerting", "services/app"},
 		"services/ingest/otlp":        {"storage", "services/ingest/sentry", "services/ingest/jsonlog"},
 		"services/ingest/jsonlog":     {"storage"},
+		"services/ingest/protoscan":   {"storage", "proto"},
 		"services/ingest/remotewrite": {"storage"},
 		"services/ingest/sentry":      {"storage"},
 		"services/ingest/series":      {"storage"},

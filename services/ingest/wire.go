@@ -44,7 +44,6 @@ func appendLogRecord(b []byte, r *telemetrypb.LogRecord) []byte {
 }
 
 func appendKeyValues(b []byte, field protowire.Number, kvs []*telemetrypb.KeyValue) []byte {
-	const tagKey, tagValue = 1<<3 | byte(protowire.BytesType), 2<<3 | byte(protowire.BytesType)
 	for _, kv := range kvs {
 		key, value := valid(kv.Key), valid(kv.Value)
 		size := 0
@@ -57,10 +56,10 @@ func appendKeyValues(b []byte, field protowire.Number, kvs []*telemetrypb.KeyVal
 		b = protowire.AppendTag(b, field, protowire.BytesType)
 		b = protowire.AppendVarint(b, uint64(size))
 		if key != "" {
-			b = protowire.AppendString(append(b, tagKey), key)
+			b = protowire.AppendString(append(b, telemetrypb.TagKey), key)
 		}
 		if value != "" {
-			b = protowire.AppendString(append(b, tagValue), value)
+			b = protowire.AppendString(append(b, telemetrypb.TagValue), value)
 		}
 	}
 	return b

@@ -6,28 +6,12 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/midwatch/midwatch/proto/telemetrypb"
 	"github.com/midwatch/midwatch/storage/retention"
 )
 
 // A telemetrypb.LogFrame is read by hand, as a MetricFrame is: generated structs take an allocation
 // for each record and attribute. Heads come before what they are of.
-
-// Tags of fields: number and wire type. Those of the frame and the batch are in metrics_frame.go;
-// records have the tag of groups.
-const (
-	tagService  = 1<<3 | byte(protowire.BytesType)
-	tagScope    = 2<<3 | byte(protowire.BytesType)
-	tagResource = 3<<3 | byte(protowire.BytesType)
-
-	tagTime         = 1<<3 | byte(protowire.Fixed64Type)
-	tagObservedTime = 2<<3 | byte(protowire.Fixed64Type)
-	tagSeverity     = 3<<3 | byte(protowire.VarintType)
-	tagSeverityText = 4<<3 | byte(protowire.BytesType)
-	tagBody         = 5<<3 | byte(protowire.BytesType)
-	tagAttributes   = 6<<3 | byte(protowire.BytesType)
-	tagTraceID      = 7<<3 | byte(protowire.BytesType)
-	tagSpanID       = 8<<3 | byte(protowire.BytesType)
-)
 
 // Add appends the records of an encoded telemetrypb.LogFrame, which begins at offset in the message
 // that the bus keeps under seq. After an error nothing of the frame is in the block. Nothing in the
@@ -58,12 +42,12 @@ type logGroup struct{ service, scope, resource uint32 } // keys of their columns
 func (b *LogBlock) addGroup(batch *batchHead, data []byte) error {
 	var service, scope []byte
 	rest := data
-	for len(rest) > 0 && rest[0] < tagResource {
+	for len(rest) > 0 && rest[0] < telemetrypb.TagGroupResource {
 		var ok bool
 		value := &service
 		switch rest[0] {
-		case tagService:
-		case tagScope:
+		case telemetrypb.TagGroupService:
+		case telemetrypb.TagGroupScope:
 			value = &scope
 		default:
 			return errFrameOrder
@@ -76,7 +60,7 @@ func (b *LogBlock) addGroup(batch *batchHead, data []byte) error {
 		return errFrameText
 	}
 	begin := rest
-	for len(rest) > 0 && rest[0] == tagResource {
+	for len(rest) > 0 && rest[0] == telemetrypb.TagGroupResource {
 		_, more, ok := cutBytes(rest[1:])
 		if !ok {
 			return errFrameEnds
@@ -143,26 +127,26 @@ func (b *LogBlock) addRecord(batch *batchHead, g logGroup, data []byte) error {
 	for len(data) > 0 {
 		var value *[]byte
 		switch tag := data[0]; tag {
-		case tagTime, tagObservedTime:
+		case telemetrypb.TagRecordTime, telemetrypb.TagRecordObservedTime:
 			if len(data) < 9 {
 				return errFrameEnds
 			}
 			v := binary.LittleEndian.Uint64(data[1:])
-			if tag == tagTime {
+			if tag == telemetrypb.TagRecordTime {
 				at = v
 			} else {
 				observed = v
 			}
 			data = data[9:]
 			continue
-		case tagSeverity:
+		case telemetrypb.TagRecordSeverity:
 			v, n := protowire.ConsumeVarint(data[1:])
 			if n < 0 {
 				return errFrameEnds
 			}
 			severity, data = v, data[1+n:]
 			continue
-		case tagAttributes:
+		case telemetrypb.TagRecordAttributes:
 			key, v, rest, err := cutLabel(data)
 			if err != nil {
 				return err
@@ -173,13 +157,13 @@ func (b *LogBlock) addRecord(batch *batchHead, g logGroup, data []byte) error {
 			b.attribute.appendBytes(key, v)
 			data = rest
 			continue
-		case tagSeverityText:
+		case telemetrypb.TagRecordSeverityText:
 			value = &text
-		case tagBody:
+		case telemetrypb.TagRecordBody:
 			value = &body
-		case tagTraceID:
+		case telemetrypb.TagRecordTraceID:
 			value = &trace
-		case tagSpanID:
+		case telemetrypb.TagRecordSpanID:
 			value = &spanID
 		default:
 			rest, err := skipField(data)

@@ -167,7 +167,7 @@ func FuzzLogFrame(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(good)
-	f.Add([]byte{tagBatches, 2, tagMetrics, 0})
+	f.Add([]byte{telemetrypb.TagFrameBatches, 2, telemetrypb.TagBatchItems, 0})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		b := NewLogBlock()
 		readErr := b.Add(1, 0, data)

@@ -8,37 +8,13 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/midwatch/midwatch/proto/telemetrypb"
 	"github.com/midwatch/midwatch/storage/retention"
 )
 
 // A telemetrypb.MetricFrame is read by hand: generated structs take one allocation a series and
 // several times as long as everything else that the writer does with a sample. What is read is
 // what intake writes: fields in the order of their numbers, times and values in one piece.
-
-// Tags of fields: number and wire type.
-const (
-	tagBatches = 1<<3 | byte(protowire.BytesType)
-
-	tagProject   = 1<<3 | byte(protowire.VarintType)
-	tagReceived  = 2<<3 | byte(protowire.Fixed64Type)
-	tagRetention = 3<<3 | byte(protowire.VarintType)
-	tagMetrics   = 4<<3 | byte(protowire.BytesType)
-
-	tagName        = 1<<3 | byte(protowire.BytesType)
-	tagSourceName  = 2<<3 | byte(protowire.BytesType)
-	tagUnit        = 3<<3 | byte(protowire.BytesType)
-	tagDescription = 4<<3 | byte(protowire.BytesType)
-	tagKind        = 5<<3 | byte(protowire.VarintType)
-	tagSeries      = 6<<3 | byte(protowire.BytesType)
-
-	tagFingerprint = 1<<3 | byte(protowire.Fixed64Type)
-	tagLabels      = 2<<3 | byte(protowire.BytesType)
-	tagTimes       = 3<<3 | byte(protowire.BytesType)
-	tagValues      = 4<<3 | byte(protowire.BytesType)
-
-	tagKey   = 1<<3 | byte(protowire.BytesType)
-	tagValue = 2<<3 | byte(protowire.BytesType)
-)
 
 var (
 	errFrameEnds  = errors.New("it ends within a field")
@@ -65,7 +41,7 @@ func (b *MetricBlock) Add(frame []byte) error {
 // eachBatch calls take with the batches of a frame.
 func eachBatch(frame []byte, take func(batch []byte) error) error {
 	for len(frame) > 0 {
-		if frame[0] != tagBatches {
+		if frame[0] != telemetrypb.TagFrameBatches {
 			rest, err := skipField(frame)
 			if err != nil {
 				return err
@@ -99,18 +75,18 @@ type batchHead struct {
 // what follows. A batch that says nothing of its retention is kept for def days.
 func (h *batchHead) field(data []byte, def int) ([]byte, error) {
 	switch data[0] {
-	case tagProject, tagRetention:
+	case telemetrypb.TagBatchProject, telemetrypb.TagBatchRetention:
 		v, n := protowire.ConsumeVarint(data[1:])
 		if n < 0 {
 			return nil, errFrameEnds
 		}
-		if data[0] == tagProject {
+		if data[0] == telemetrypb.TagBatchProject {
 			h.project = uint32(v)
 		} else {
 			h.keep = retention.Class(uint32(v), def)
 		}
 		return data[1+n:], nil
-	case tagReceived:
+	case telemetrypb.TagBatchReceived:
 		if len(data) < 9 {
 			return nil, errFrameEnds
 		}
@@ -123,7 +99,7 @@ func (h *batchHead) field(data []byte, def int) ([]byte, error) {
 // readHead reads the fields before the metrics or groups of a batch, which follow.
 func readHead(data []byte, def int) (h batchHead, rest []byte, err error) {
 	h = batchHead{keep: def, ownDay: -1}
-	for len(data) > 0 && data[0] != tagMetrics {
+	for len(data) > 0 && data[0] != telemetrypb.TagBatchItems {
 		if data, err = h.field(data, def); err != nil {
 			return h, nil, err
 		}
@@ -147,14 +123,14 @@ func (b *MetricBlock) addBatch(data []byte) error {
 	return eachItem(rest, func(metric []byte) error { return b.addMetric(&head, metric) })
 }
 
-// eachItem calls take with the metrics or groups of a batch. Fields of its head have no place between
-// them.
+// eachItem calls take with the metrics or groups of a batch, or the records of a group, which have the
+// same tag. Fields of the head have no place between them.
 func eachItem(data []byte, take func(item []byte) error) error {
 	for len(data) > 0 {
 		switch tag := data[0]; {
-		case tag < tagMetrics&^7:
+		case tag < telemetrypb.TagBatchItems&^7:
 			return errFrameOrder
-		case tag != tagMetrics:
+		case tag != telemetrypb.TagBatchItems:
 			rest, err := skipField(data)
 			if err != nil {
 				return err
@@ -176,7 +152,7 @@ func eachItem(data []byte, take func(item []byte) error) error {
 
 func (b *MetricBlock) addMetric(batch *batchHead, data []byte) error {
 	rest := data
-	for len(rest) > 0 && rest[0] != tagSeries {
+	for len(rest) > 0 && rest[0] != telemetrypb.TagMetricSeries {
 		var err error
 		if rest, err = skipField(rest); err != nil {
 			return err
@@ -200,9 +176,9 @@ func (b *MetricBlock) addMetric(batch *batchHead, data []byte) error {
 	var kept span // of head; none yet
 	for len(rest) > 0 {
 		switch tag := rest[0]; {
-		case tag <= tagKind:
+		case tag <= telemetrypb.TagMetricKind:
 			return errFrameOrder
-		case tag != tagSeries:
+		case tag != telemetrypb.TagMetricSeries:
 			if rest, err = skipField(rest); err != nil {
 				return err
 			}
@@ -226,22 +202,22 @@ func (b *MetricBlock) addSeries(batch *batchHead, name uint32, head []byte, kept
 	last := byte(0)
 	for len(data) > 0 {
 		tag := data[0]
-		if tag <= tagValues {
+		if tag <= telemetrypb.TagSeriesValues {
 			if tag <= last {
 				return errFrameOrder
 			}
 			last = tag
 		}
 		switch tag {
-		case tagFingerprint:
+		case telemetrypb.TagSeriesFingerprint:
 			if len(data) < 9 {
 				return errFrameEnds
 			}
 			key.fp = binary.LittleEndian.Uint64(data[1:])
 			data = data[9:]
-		case tagLabels:
+		case telemetrypb.TagSeriesLabels:
 			all := data
-			for len(data) > 0 && data[0] == tagLabels {
+			for len(data) > 0 && data[0] == telemetrypb.TagSeriesLabels {
 				_, rest, ok := cutBytes(data[1:])
 				if !ok {
 					return errFrameEnds
@@ -249,12 +225,12 @@ func (b *MetricBlock) addSeries(batch *batchHead, name uint32, head []byte, kept
 				data = rest
 			}
 			labels = all[:len(all)-len(data)]
-		case tagTimes, tagValues:
+		case telemetrypb.TagSeriesTimes, telemetrypb.TagSeriesValues:
 			packed, rest, ok := cutBytes(data[1:])
 			if !ok {
 				return errFrameEnds
 			}
-			if tag == tagTimes {
+			if tag == telemetrypb.TagSeriesTimes {
 				times = packed
 			} else {
 				values = packed
@@ -315,15 +291,15 @@ func readMetricHead(data []byte) (m metricHead, err error) {
 	for len(data) > 0 {
 		var field *[]byte
 		switch data[0] {
-		case tagName:
+		case telemetrypb.TagMetricName:
 			field = &m.name
-		case tagSourceName:
+		case telemetrypb.TagMetricSourceName:
 			field = &m.sourceName
-		case tagUnit:
+		case telemetrypb.TagMetricUnit:
 			field = &m.unit
-		case tagDescription:
+		case telemetrypb.TagMetricDescription:
 			field = &m.description
-		case tagKind:
+		case telemetrypb.TagMetricKind:
 			v, n := protowire.ConsumeVarint(data[1:])
 			if n < 0 {
 				return m, errFrameEnds
@@ -394,9 +370,9 @@ func cutLabel(b []byte) (key, value, rest []byte, err error) {
 	label, rest, ok := cutBytes(b[1:])
 	for ok && len(label) > 0 {
 		switch label[0] {
-		case tagKey:
+		case telemetrypb.TagKey:
 			key, label, ok = cutBytes(label[1:])
-		case tagValue:
+		case telemetrypb.TagValue:
 			value, label, ok = cutBytes(label[1:])
 		default:
 			if label, err = skipField(label); err != nil {

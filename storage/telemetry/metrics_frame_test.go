@@ -118,7 +118,7 @@ func TestTheBlockIsAsBeforeAfterABadFrame(t *testing.T) {
 		f := manyMetrics()
 		b := marshalFrame(t, f)
 		metric := append(marshalMetric(t, m), tail...)
-		return protowire.AppendBytes(append(b, tagBatches), protowire.AppendBytes([]byte{tagMetrics}, metric))
+		return protowire.AppendBytes(append(b, telemetrypb.TagFrameBatches), protowire.AppendBytes([]byte{telemetrypb.TagBatchItems}, metric))
 	}
 	series := func(s *telemetrypb.Series) *telemetrypb.Metric {
 		return &telemetrypb.Metric{Name: "x", Series: []*telemetrypb.Series{s}}

@@ -2,10 +2,8 @@ package otlp
 
 import (
 	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"strconv"
 	"unicode/utf8"
@@ -15,15 +13,16 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/midwatch/midwatch/services/ingest/protoscan"
 	"github.com/midwatch/midwatch/services/ingest/record"
 	"github.com/midwatch/midwatch/services/ingest/series"
 )
 
 // The tags of fields: number and type together.
 const (
-	asVarint  = uint64(protowire.VarintType)
-	asFixed64 = uint64(protowire.Fixed64Type)
-	asBytes   = uint64(protowire.BytesType)
+	asVarint  = protoscan.Varint
+	asFixed64 = protoscan.Fixed64
+	asBytes   = protoscan.Bytes
 
 	requestResources = 1<<3 | asBytes
 
@@ -72,10 +71,7 @@ const (
 	anyStrindex = 8<<3 | asVarint
 )
 
-var (
-	errText   = errors.New("a string is not UTF-8")
-	errNumber = errors.New("a field has a number that there is not")
-)
+var errText = errors.New("a string is not UTF-8")
 
 // DecodeMetrics is Metrics for a request in protobuf form. What there is most of, points of gauges
 // and sums, is read without generated structs, which take several times as long as all else. An
@@ -89,59 +85,6 @@ func DecodeMetrics(body []byte, w record.Window) (*series.Set, *Rejections, erro
 		return nil, nil, err
 	}
 	return set, rejections, nil
-}
-
-// part is a field of a message: its value is in number or in bytes, by its type.
-type part struct {
-	tag    uint64
-	number uint64
-	bytes  []byte
-}
-
-// next cuts the first field off a message.
-func next(b []byte) (f part, rest []byte, err error) {
-	if len(b) > 1 && b[0] < 0x80 && b[0] >= 8 {
-		switch f.tag = uint64(b[0]); f.tag & 7 {
-		case asBytes:
-			if b[1] < 0x80 {
-				end := 2 + int(b[1])
-				if end > len(b) {
-					return f, nil, io.ErrUnexpectedEOF
-				}
-				f.bytes = b[2:end]
-				return f, b[end:], nil
-			}
-		case asFixed64:
-			if len(b) < 9 {
-				return f, nil, io.ErrUnexpectedEOF
-			}
-			f.number = binary.LittleEndian.Uint64(b[1:])
-			return f, b[9:], nil
-		}
-	}
-	number, typ, n := protowire.ConsumeTag(b)
-	if n < 0 {
-		return f, nil, protowire.ParseError(n)
-	}
-	if number > protowire.MaxValidNumber {
-		return f, nil, errNumber
-	}
-	b = b[n:]
-	switch typ {
-	case protowire.VarintType:
-		f.number, n = protowire.ConsumeVarint(b)
-	case protowire.Fixed64Type:
-		f.number, n = protowire.ConsumeFixed64(b)
-	case protowire.BytesType:
-		f.bytes, n = protowire.ConsumeBytes(b)
-	default:
-		n = protowire.ConsumeFieldValue(number, typ, b)
-	}
-	if n < 0 {
-		return f, nil, protowire.ParseError(n)
-	}
-	f.tag = protowire.EncodeTag(number, typ)
-	return f, b[n:], nil
 }
 
 // count takes messages from what the request may still have.
@@ -162,12 +105,12 @@ func (c *metricConverter) decode(b []byte, m proto.Message, depth int) error {
 
 func (c *metricConverter) request(b []byte) error {
 	for len(b) > 0 {
-		f, rest, err := next(b)
+		f, rest, err := protoscan.Next(b)
 		if err != nil {
 			return err
 		}
-		if f.tag == requestResources {
-			if err := c.resourceMetrics(f.bytes); err != nil {
+		if f.Tag == requestResources {
+			if err := c.resourceMetrics(f.Bytes); err != nil {
 				return err
 			}
 		}
@@ -183,17 +126,17 @@ func (c *metricConverter) resourceMetrics(b []byte) error {
 	}
 	c.beginResource()
 	for rest := b; len(rest) > 0; {
-		f, more, err := next(rest)
+		f, more, err := protoscan.Next(rest)
 		if err != nil {
 			return err
 		}
-		switch f.tag {
+		switch f.Tag {
 		case resourcesResource:
-			if err := c.resource(f.bytes); err != nil {
+			if err := c.resource(f.Bytes); err != nil {
 				return err
 			}
 		case resourcesSchema:
-			if !utf8.Valid(f.bytes) {
+			if !utf8.Valid(f.Bytes) {
 				return errText
 			}
 		}
@@ -201,12 +144,12 @@ func (c *metricConverter) resourceMetrics(b []byte) error {
 	}
 	c.endResource()
 	for len(b) > 0 {
-		f, rest, err := next(b)
+		f, rest, err := protoscan.Next(b)
 		if err != nil {
 			return err
 		}
-		if f.tag == resourcesScopes {
-			if err := c.scopeMetrics(f.bytes); err != nil {
+		if f.Tag == resourcesScopes {
+			if err := c.scopeMetrics(f.Bytes); err != nil {
 				return err
 			}
 		}
@@ -221,13 +164,13 @@ func (c *metricConverter) resource(b []byte) error {
 		return err
 	}
 	for len(b) > 0 {
-		f, rest, err := next(b)
+		f, rest, err := protoscan.Next(b)
 		if err != nil {
 			return err
 		}
-		switch f.tag {
+		switch f.Tag {
 		case resourceAttributes:
-			key, value, _, err := c.keyValue(f.bytes, 3)
+			key, value, _, err := c.keyValue(f.Bytes, 3)
 			if err != nil {
 				return err
 			}
@@ -236,7 +179,7 @@ func (c *metricConverter) resource(b []byte) error {
 			if err := c.count(1); err != nil {
 				return err
 			}
-			if err := c.decode(f.bytes, new(commonpb.EntityRef), 3); err != nil {
+			if err := c.decode(f.Bytes, new(commonpb.EntityRef), 3); err != nil {
 				return err
 			}
 		}
@@ -250,25 +193,25 @@ func (c *metricConverter) scopeMetrics(b []byte) error {
 		return err
 	}
 	for len(b) > 0 {
-		f, rest, err := next(b)
+		f, rest, err := protoscan.Next(b)
 		if err != nil {
 			return err
 		}
-		switch f.tag {
+		switch f.Tag {
 		case scopesScope:
 			// Nothing of it is kept; it has to be what it says it is.
 			if err := c.count(1); err != nil {
 				return err
 			}
-			if err := c.decode(f.bytes, new(commonpb.InstrumentationScope), 3); err != nil {
+			if err := c.decode(f.Bytes, new(commonpb.InstrumentationScope), 3); err != nil {
 				return err
 			}
 		case scopesMetrics:
-			if err := c.scanMetric(f.bytes); err != nil {
+			if err := c.scanMetric(f.Bytes); err != nil {
 				return err
 			}
 		case scopesSchema:
-			if !utf8.Valid(f.bytes) {
+			if !utf8.Valid(f.Bytes) {
 				return errText
 			}
 		}
@@ -283,15 +226,15 @@ func (c *metricConverter) scanMetric(b []byte) error {
 		return err
 	}
 	var head metricHead
-	var data part
+	var data protoscan.Field
 	parts := 0
 	for rest := b; len(rest) > 0; {
-		f, more, err := next(rest)
+		f, more, err := protoscan.Next(rest)
 		if err != nil {
 			return err
 		}
 		var text *[]byte
-		switch f.tag {
+		switch f.Tag {
 		case metricName:
 			text = &head.name
 		case metricDescription:
@@ -303,15 +246,15 @@ func (c *metricConverter) scanMetric(b []byte) error {
 			parts++
 		case metricMetadata:
 			// Nothing of it is kept.
-			if _, _, _, err := c.keyValue(f.bytes, 4); err != nil {
+			if _, _, _, err := c.keyValue(f.Bytes, 4); err != nil {
 				return err
 			}
 		}
 		if text != nil {
-			if !utf8.Valid(f.bytes) {
+			if !utf8.Valid(f.Bytes) {
 				return errText
 			}
-			*text = f.bytes
+			*text = f.Bytes
 		}
 		rest = more
 	}
@@ -330,26 +273,26 @@ func (c *metricConverter) scanMetric(b []byte) error {
 	if err := c.count(1); err != nil {
 		return err
 	}
-	switch data.tag {
+	switch data.Tag {
 	case metricGauge:
-		return c.scanNumbers(head, data.bytes, sumOf{gauge: true})
+		return c.scanNumbers(head, data.Bytes, sumOf{gauge: true})
 	case metricSum:
-		return c.scanNumbers(head, data.bytes, sumOf{})
+		return c.scanNumbers(head, data.Bytes, sumOf{})
 	case metricHistogram:
 		m := new(metricspb.Histogram)
-		if err := c.decode(data.bytes, m, 4); err != nil {
+		if err := c.decode(data.Bytes, m, 4); err != nil {
 			return err
 		}
 		c.explicits(head, m)
 	case metricExponential:
 		m := new(metricspb.ExponentialHistogram)
-		if err := c.decode(data.bytes, m, 4); err != nil {
+		if err := c.decode(data.Bytes, m, 4); err != nil {
 			return err
 		}
 		c.exponentials(head, m)
 	case metricSummary:
 		m := new(metricspb.Summary)
-		if err := c.decode(data.bytes, m, 4); err != nil {
+		if err := c.decode(data.Bytes, m, 4); err != nil {
 			return err
 		}
 		c.summaries(head, m)
@@ -361,17 +304,17 @@ func (c *metricConverter) scanMetric(b []byte) error {
 func (c *metricConverter) scanNumbers(head metricHead, b []byte, of sumOf) error {
 	points := 0
 	for rest := b; len(rest) > 0; {
-		f, more, err := next(rest)
+		f, more, err := protoscan.Next(rest)
 		if err != nil {
 			return err
 		}
-		switch f.tag {
+		switch f.Tag {
 		case dataPoints:
 			points++
 		case dataTemporality:
-			of.temporality = metricspb.AggregationTemporality(f.number)
+			of.temporality = metricspb.AggregationTemporality(f.Number)
 		case dataMonotonic:
-			of.monotonic = protowire.DecodeBool(f.number)
+			of.monotonic = protowire.DecodeBool(f.Number)
 		}
 		rest = more
 	}
@@ -380,12 +323,12 @@ func (c *metricConverter) scanNumbers(head metricHead, b []byte, of sumOf) error
 		c.reject(points, head.name, refused)
 	}
 	for len(b) > 0 {
-		f, rest, err := next(b)
+		f, rest, err := protoscan.Next(b)
 		if err != nil {
 			return err
 		}
-		if f.tag == dataPoints {
-			n, err := c.scanNumber(f.bytes)
+		if f.Tag == dataPoints {
+			n, err := c.scanNumber(f.Bytes)
 			if err != nil {
 				return err
 			}
@@ -405,36 +348,36 @@ func (c *metricConverter) scanNumber(b []byte) (n number, err error) {
 	}
 	c.beginPoint("")
 	for len(b) > 0 {
-		f, rest, err := next(b)
+		f, rest, err := protoscan.Next(b)
 		if err != nil {
 			return n, err
 		}
-		switch f.tag {
+		switch f.Tag {
 		case pointTime:
-			n.ns = f.number
+			n.ns = f.Number
 		case pointDouble:
-			n.value, n.has = math.Float64frombits(f.number), true
+			n.value, n.has = math.Float64frombits(f.Number), true
 		case pointInt:
-			n.value, n.has = float64(int64(f.number)), true
+			n.value, n.has = float64(int64(f.Number)), true
 		case pointFlags:
-			n.flags = uint32(f.number)
+			n.flags = uint32(f.Number)
 		case pointAttributes:
-			if c.again(f.bytes) {
+			if c.again(f.Bytes) {
 				err = c.count(2) // it and its value
 				break
 			}
-			key, value, plain, failed := c.keyValue(f.bytes, 6)
+			key, value, plain, failed := c.keyValue(f.Bytes, 6)
 			if failed != nil {
 				return n, failed
 			}
-			raw := f.bytes
+			raw := f.Bytes
 			if !plain {
 				raw = nil
 			}
 			c.pointAttribute(raw, key, value)
 		case pointExemplars:
 			if err = c.count(1); err == nil {
-				err = c.decode(f.bytes, new(metricspb.Exemplar), 6)
+				err = c.decode(f.Bytes, new(metricspb.Exemplar), 6)
 			}
 		}
 		if err != nil {
@@ -453,18 +396,18 @@ func (c *metricConverter) keyValue(b []byte, depth int) (key, value []byte, plai
 	}
 	values := 0
 	for rest := b; len(rest) > 0; {
-		f, more, err := next(rest)
+		f, more, err := protoscan.Next(rest)
 		if err != nil {
 			return nil, nil, false, err
 		}
-		switch f.tag {
+		switch f.Tag {
 		case keyValueKey:
-			if !utf8.Valid(f.bytes) {
+			if !utf8.Valid(f.Bytes) {
 				return nil, nil, false, errText
 			}
-			key = f.bytes
+			key = f.Bytes
 		case keyValueValue:
-			value = f.bytes
+			value = f.Bytes
 			values++
 		}
 		rest = more
@@ -490,27 +433,27 @@ func (c *metricConverter) keyValue(b []byte, depth int) (key, value []byte, plai
 func (c *metricConverter) anyValue(b []byte, depth int) (value []byte, plain bool, err error) {
 	to := c.valueText[:0]
 	for rest := b; len(rest) > 0; {
-		f, more, err := next(rest)
+		f, more, err := protoscan.Next(rest)
 		if err != nil {
 			return nil, false, err
 		}
-		switch f.tag {
+		switch f.Tag {
 		case anyString:
-			if !utf8.Valid(f.bytes) {
+			if !utf8.Valid(f.Bytes) {
 				return nil, false, errText
 			}
-			value = f.bytes
+			value = f.Bytes
 		case anyBool:
-			to = strconv.AppendBool(to[:0], protowire.DecodeBool(f.number))
+			to = strconv.AppendBool(to[:0], protowire.DecodeBool(f.Number))
 			value = to
 		case anyInt:
-			to = strconv.AppendInt(to[:0], int64(f.number), 10)
+			to = strconv.AppendInt(to[:0], int64(f.Number), 10)
 			value = to
 		case anyDouble:
-			to = append(to[:0], formatFloat(math.Float64frombits(f.number))...)
+			to = append(to[:0], formatFloat(math.Float64frombits(f.Number))...)
 			value = to
 		case anyBytes:
-			to = base64.StdEncoding.AppendEncode(to[:0], f.bytes)
+			to = base64.StdEncoding.AppendEncode(to[:0], f.Bytes)
 			value = to
 		case anyArray, anyKvlist, anyStrindex:
 			m := new(commonpb.AnyValue)

@@ -2,10 +2,8 @@ package remotewrite
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"slices"
 	"strings"
@@ -13,6 +11,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/midwatch/midwatch/proto/telemetrypb"
+	"github.com/midwatch/midwatch/services/ingest/protoscan"
 	"github.com/midwatch/midwatch/services/ingest/record"
 	"github.com/midwatch/midwatch/services/ingest/series"
 )
@@ -36,9 +35,9 @@ func Decode(v Version, body []byte, w record.Window) (*Request, error) {
 
 // The tags of fields: number and type together.
 const (
-	asVarint  = uint64(protowire.VarintType)
-	asFixed64 = uint64(protowire.Fixed64Type)
-	asBytes   = uint64(protowire.BytesType)
+	asVarint  = protoscan.Varint
+	asFixed64 = protoscan.Fixed64
+	asBytes   = protoscan.Bytes
 
 	v1Series   = 1<<3 | asBytes
 	v1Metadata = 3<<3 | asBytes
@@ -74,65 +73,10 @@ const (
 	sampleTime  = 2<<3 | asVarint
 )
 
-// field is one field of a message: its value is in number or in bytes, by its type.
-type field struct {
-	tag    uint64
-	number uint64
-	bytes  []byte
-}
-
-// next cuts the first field off a message.
-func next(b []byte) (f field, rest []byte, err error) {
-	if len(b) > 1 && b[0] < 0x80 && b[0] >= 8 {
-		switch f.tag = uint64(b[0]); f.tag & 7 {
-		case asBytes:
-			if b[1] < 0x80 {
-				end := 2 + int(b[1])
-				if end > len(b) {
-					return f, nil, io.ErrUnexpectedEOF
-				}
-				f.bytes = b[2:end]
-				return f, b[end:], nil
-			}
-		case asFixed64:
-			if len(b) < 9 {
-				return f, nil, io.ErrUnexpectedEOF
-			}
-			f.number = binary.LittleEndian.Uint64(b[1:])
-			return f, b[9:], nil
-		}
-	}
-	return nextField(b)
-}
-
-// nextField is next for fields of any form.
-func nextField(b []byte) (f field, rest []byte, err error) {
-	number, typ, n := protowire.ConsumeTag(b)
-	if n < 0 {
-		return f, nil, protowire.ParseError(n)
-	}
-	b = b[n:]
-	switch typ {
-	case protowire.VarintType:
-		f.number, n = protowire.ConsumeVarint(b)
-	case protowire.Fixed64Type:
-		f.number, n = protowire.ConsumeFixed64(b)
-	case protowire.BytesType:
-		f.bytes, n = protowire.ConsumeBytes(b)
-	default:
-		n = protowire.ConsumeFieldValue(number, typ, b)
-	}
-	if n < 0 {
-		return f, nil, protowire.ParseError(n)
-	}
-	f.tag = protowire.EncodeTag(number, typ)
-	return f, b[n:], nil
-}
-
 // each calls take with every field of a message.
-func each(b []byte, take func(f field) error) error {
+func each(b []byte, take func(f protoscan.Field) error) error {
 	for len(b) > 0 {
-		f, rest, err := next(b)
+		f, rest, err := protoscan.Next(b)
 		if err != nil {
 			return err
 		}
@@ -148,16 +92,16 @@ func each(b []byte, take func(f field) error) error {
 func (c *collector) sample(b []byte) error {
 	var s series.Sample
 	for len(b) > 0 {
-		f, rest, err := next(b)
+		f, rest, err := protoscan.Next(b)
 		if err != nil {
 			return fmt.Errorf("sample: %w", err)
 		}
-		switch f.tag {
+		switch f.Tag {
 		case sampleValue:
 			// The bits of NaN stay as they are: one of them is the staleness marker.
-			s.Value = math.Float64frombits(f.number)
+			s.Value = math.Float64frombits(f.Number)
 		case sampleTime:
-			s.MS = int64(f.number)
+			s.MS = int64(f.Number)
 		}
 		b = rest
 	}
@@ -169,9 +113,9 @@ func (c *collector) sample(b []byte) error {
 func (c *collector) decodeV1(body []byte) error {
 	// Metadata stands behind the series that it is about, or in a request of its own. That one
 	// leaves nothing to keep: kinds are stored with samples.
-	err := each(body, func(f field) error {
-		if f.tag == v1Metadata {
-			return c.family(f.bytes)
+	err := each(body, func(f protoscan.Field) error {
+		if f.Tag == v1Metadata {
+			return c.family(f.Bytes)
 		}
 		return nil
 	})
@@ -179,12 +123,12 @@ func (c *collector) decodeV1(body []byte) error {
 		return err
 	}
 	for len(body) > 0 {
-		f, rest, err := next(body)
+		f, rest, err := protoscan.Next(body)
 		if err != nil {
 			return err
 		}
-		if f.tag == v1Series {
-			if err := c.seriesV1(f.bytes); err != nil {
+		if f.Tag == v1Series {
+			if err := c.seriesV1(f.Bytes); err != nil {
 				return err
 			}
 		}
@@ -196,16 +140,16 @@ func (c *collector) decodeV1(body []byte) error {
 func (c *collector) family(b []byte) error {
 	var metricType uint64
 	var family, help, unit []byte
-	err := each(b, func(f field) error {
-		switch f.tag {
+	err := each(b, func(f protoscan.Field) error {
+		switch f.Tag {
 		case v1MetadataType:
-			metricType = f.number
+			metricType = f.Number
 		case v1MetadataFamily:
-			family = f.bytes
+			family = f.Bytes
 		case v1MetadataHelp:
-			help = f.bytes
+			help = f.Bytes
 		case v1MetadataUnit:
-			unit = f.bytes
+			unit = f.Bytes
 		}
 		return nil
 	})
@@ -251,13 +195,13 @@ func (c *collector) about(name string) metadata {
 func (c *collector) seriesV1(b []byte) error {
 	c.beginSeries()
 	for len(b) > 0 {
-		f, rest, err := next(b)
+		f, rest, err := protoscan.Next(b)
 		if err == nil {
-			switch f.tag {
+			switch f.Tag {
 			case v1SeriesLabel:
-				err = c.labelV1(f.bytes)
+				err = c.labelV1(f.Bytes)
 			case v1SeriesSample:
-				err = c.sample(f.bytes)
+				err = c.sample(f.Bytes)
 			case v1SeriesHistogram:
 				c.histograms++
 			case v1SeriesExemplar:
@@ -287,15 +231,15 @@ func (c *collector) labelV1(b []byte) error {
 	}
 	var name, value []byte
 	for rest := b; len(rest) > 0; {
-		f, more, err := next(rest)
+		f, more, err := protoscan.Next(rest)
 		if err != nil {
 			return fmt.Errorf("label: %w", err)
 		}
-		switch f.tag {
+		switch f.Tag {
 		case v1LabelName:
-			name = f.bytes
+			name = f.Bytes
 		case v1LabelValue:
-			value = f.bytes
+			value = f.Bytes
 		}
 		rest = more
 	}
@@ -308,15 +252,15 @@ func (c *collector) labelV1(b []byte) error {
 // decodeV2 reads 2.0.
 func (c *collector) decodeV2(body []byte) error {
 	for rest := body; len(rest) > 0; {
-		f, more, err := next(rest)
+		f, more, err := protoscan.Next(rest)
 		if err != nil {
 			return err
 		}
-		if f.tag == v2Symbol {
+		if f.Tag == v2Symbol {
 			if len(c.symbols) == maxSymbols {
 				return fmt.Errorf("there are more than %d symbols", maxSymbols)
 			}
-			c.symbols = append(c.symbols, f.bytes)
+			c.symbols = append(c.symbols, f.Bytes)
 		}
 		rest = more
 	}
@@ -324,12 +268,12 @@ func (c *collector) decodeV2(body []byte) error {
 		return errors.New("the first symbol is not empty")
 	}
 	for len(body) > 0 {
-		f, rest, err := next(body)
+		f, rest, err := protoscan.Next(body)
 		if err != nil {
 			return err
 		}
-		if f.tag == v2Series {
-			if err := c.seriesV2(f.bytes); err != nil {
+		if f.Tag == v2Series {
+			if err := c.seriesV2(f.Bytes); err != nil {
 				return err
 			}
 		}
@@ -342,21 +286,21 @@ func (c *collector) seriesV2(b []byte) error {
 	c.beginSeries()
 	c.refs, c.told = c.refs[:0], metadata{}
 	for len(b) > 0 {
-		f, rest, err := next(b)
+		f, rest, err := protoscan.Next(b)
 		if err == nil {
-			switch f.tag {
+			switch f.Tag {
 			case v2SeriesRef:
-				c.refs = append(c.refs, uint32(f.number))
+				c.refs = append(c.refs, uint32(f.Number))
 			case v2SeriesRefs:
-				err = c.packed(f.bytes)
+				err = c.packed(f.Bytes)
 			case v2SeriesSample:
-				err = c.sample(f.bytes)
+				err = c.sample(f.Bytes)
 			case v2SeriesHistogram:
 				c.histograms++
 			case v2SeriesExemplar:
 				c.exemplars++
 			case v2SeriesMetadata:
-				err = c.metadata(f.bytes)
+				err = c.metadata(f.Bytes)
 			}
 		}
 		if err != nil {
@@ -388,17 +332,17 @@ func (c *collector) metadata(b []byte) error {
 	var metricType uint64
 	var help, unit uint32
 	for len(b) > 0 {
-		f, rest, err := next(b)
+		f, rest, err := protoscan.Next(b)
 		if err != nil {
 			return fmt.Errorf("metadata: %w", err)
 		}
-		switch f.tag {
+		switch f.Tag {
 		case v2MetadataType:
-			metricType = f.number
+			metricType = f.Number
 		case v2MetadataHelp:
-			help = uint32(f.number)
+			help = uint32(f.Number)
 		case v2MetadataUnit:
-			unit = uint32(f.number)
+			unit = uint32(f.Number)
 		}
 		b = rest
 	}

@@ -9,31 +9,8 @@ import (
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
-)
 
-// Tags of fields in telemetry.proto: number and wire type.
-const (
-	tagBatches = 1<<3 | byte(protowire.BytesType)
-
-	tagProject   = 1<<3 | byte(protowire.VarintType)
-	tagReceived  = 2<<3 | byte(protowire.Fixed64Type)
-	tagRetention = 3<<3 | byte(protowire.VarintType)
-	tagMetrics   = 4<<3 | byte(protowire.BytesType)
-
-	tagName        = 1<<3 | byte(protowire.BytesType)
-	tagSourceName  = 2<<3 | byte(protowire.BytesType)
-	tagUnit        = 3<<3 | byte(protowire.BytesType)
-	tagDescription = 4<<3 | byte(protowire.BytesType)
-	tagKind        = 5<<3 | byte(protowire.VarintType)
-	tagSeries      = 6<<3 | byte(protowire.BytesType)
-
-	tagFingerprint = 1<<3 | byte(protowire.Fixed64Type)
-	tagLabels      = 2<<3 | byte(protowire.BytesType)
-	tagTimes       = 3<<3 | byte(protowire.BytesType)
-	tagValues      = 4<<3 | byte(protowire.BytesType)
-
-	tagKey   = 1<<3 | byte(protowire.BytesType)
-	tagValue = 2<<3 | byte(protowire.BytesType)
+	"github.com/midwatch/midwatch/proto/telemetrypb"
 )
 
 // Frames writes a set as messages of the bus. The same set is cut in the same places each time.
@@ -101,10 +78,10 @@ plan:
 		return b
 	}
 	b = slices.Grow(b, fieldBytes(batch))
-	b = appendLength(b, tagBatches, batch)
+	b = appendLength(b, telemetrypb.TagFrameBatches, batch)
 	b = append(b, f.head...)
 	for _, g := range f.groups {
-		b = appendLength(b, tagMetrics, g.bytes)
+		b = appendLength(b, telemetrypb.TagBatchItems, g.bytes)
 		b = g.metric.appendHead(b)
 		for n := g.first; n != g.stop; {
 			e := &f.set.series[n-1]
@@ -117,9 +94,9 @@ plan:
 
 // appendBatchHead writes the fields of a telemetrypb.MetricBatch before its metrics.
 func appendBatchHead(b []byte, project uint32, retentionDays int, received time.Time) []byte {
-	b = protowire.AppendVarint(append(b, tagProject), uint64(project))
-	b = binary.LittleEndian.AppendUint64(append(b, tagReceived), uint64(received.UnixNano()))
-	return protowire.AppendVarint(append(b, tagRetention), uint64(retentionDays))
+	b = protowire.AppendVarint(append(b, telemetrypb.TagBatchProject), uint64(project))
+	b = binary.LittleEndian.AppendUint64(append(b, telemetrypb.TagBatchReceived), uint64(received.UnixNano()))
+	return protowire.AppendVarint(append(b, telemetrypb.TagBatchRetention), uint64(retentionDays))
 }
 
 // fieldBytes is the size of a field of n bytes.
@@ -141,12 +118,12 @@ func (m *Metric) headBytes() int {
 
 // appendHead writes the fields of a telemetrypb.Metric before its series.
 func (m *Metric) appendHead(b []byte) []byte {
-	b = appendText(b, tagName, m.Name)
-	b = appendText(b, tagSourceName, m.SourceName)
-	b = appendText(b, tagUnit, m.Unit)
-	b = appendText(b, tagDescription, m.Description)
+	b = appendText(b, telemetrypb.TagMetricName, m.Name)
+	b = appendText(b, telemetrypb.TagMetricSourceName, m.SourceName)
+	b = appendText(b, telemetrypb.TagMetricUnit, m.Unit)
+	b = appendText(b, telemetrypb.TagMetricDescription, m.Description)
 	if m.Kind != 0 {
-		b = protowire.AppendVarint(append(b, tagKind), uint64(m.Kind))
+		b = protowire.AppendVarint(append(b, telemetrypb.TagMetricKind), uint64(m.Kind))
 	}
 	return b
 }
@@ -163,14 +140,14 @@ func (e *entry) bytes() int { return 9 + int(e.labelBytes) + 2*fieldBytes(8*int(
 
 // appendSeries writes a series as a field of its metric.
 func (s *Set) appendSeries(b []byte, e *entry) []byte {
-	b = appendLength(b, tagSeries, e.bytes())
-	b = binary.LittleEndian.AppendUint64(append(b, tagFingerprint), e.fingerprint)
+	b = appendLength(b, telemetrypb.TagMetricSeries, e.bytes())
+	b = binary.LittleEndian.AppendUint64(append(b, telemetrypb.TagSeriesFingerprint), e.fingerprint)
 	b = append(b, s.labels[e.labels:e.labels+int(e.labelBytes)]...)
-	b = appendLength(b, tagTimes, 8*int(e.count))
+	b = appendLength(b, telemetrypb.TagSeriesTimes, 8*int(e.count))
 	for n := e.first; n != 0; n = s.samples[n-1].next {
 		b = binary.LittleEndian.AppendUint64(b, uint64(s.samples[n-1].MS))
 	}
-	b = appendLength(b, tagValues, 8*int(e.count))
+	b = appendLength(b, telemetrypb.TagSeriesValues, 8*int(e.count))
 	for n := e.first; n != 0; n = s.samples[n-1].next {
 		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(s.samples[n-1].Value))
 	}

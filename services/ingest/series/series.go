@@ -9,6 +9,8 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/midwatch/midwatch/proto/telemetrypb"
 )
 
 // Bounds of a series.
@@ -54,10 +56,10 @@ func (l *Label) Set(key, value []byte) {
 	b = append(b, key...)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(value)))
 	b = append(b, value...)
-	b = appendLength(b, tagLabels, pair)
-	b = appendLength(b, tagKey, len(key))
+	b = appendLength(b, telemetrypb.TagSeriesLabels, pair)
+	b = appendLength(b, telemetrypb.TagKey, len(key))
 	b = append(b, b[4:4+len(key)]...)
-	b = appendLength(b, tagValue, len(value))
+	b = appendLength(b, telemetrypb.TagValue, len(value))
 	b = append(b, b[n-len(value):n]...)
 	l.buf, l.key, l.value = b, len(key), len(value)
 }
