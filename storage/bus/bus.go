@@ -338,7 +338,7 @@ func noRoom(err error) bool {
 func (b *Bus) makeStream(ctx context.Context, c jetstream.StreamConfig) error {
 	stream, err := b.js.Stream(ctx, c.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		_, err = b.js.CreateStream(ctx, c)
+		err = b.createStream(ctx, c)
 	} else if err == nil && asConfigured(stream.CachedInfo().Config, c) {
 		return nil
 	}
@@ -347,6 +347,18 @@ func (b *Bus) makeStream(ctx context.Context, c jetstream.StreamConfig) error {
 	}
 	_, err = b.js.UpdateStream(ctx, c)
 	return err
+}
+
+// createStream makes a stream that there is not. A server of 2.9 that loses its last stream just then
+// removes the folder that the new one goes into, and has it again for the next attempt.
+func (b *Bus) createStream(ctx context.Context, c jetstream.StreamConfig) error {
+	const attempts, storeNotMade = 10, 10049
+	for n := 1; ; n++ {
+		_, err := b.js.CreateStream(ctx, c)
+		if api, ok := errors.AsType[*jetstream.APIError](err); !ok || api.ErrorCode != storeNotMade || n == attempts {
+			return err
+		}
+	}
 }
 
 // asConfigured reports whether a stream is as wanted, in all that makeStreams sets.

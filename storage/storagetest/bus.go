@@ -3,7 +3,6 @@ package storagetest
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"log/slog"
 	"os"
 	"strings"
@@ -47,25 +46,12 @@ func BusConfig(t testing.TB) bus.Config {
 // OpenBus opens a bus until the end of the test.
 func OpenBus(t testing.TB, cfg bus.Config) *bus.Bus {
 	t.Helper()
-	const attempts = 10
-	for n := 1; ; n++ {
-		b, err := bus.Open(t.Context(), cfg, slog.New(slog.DiscardHandler))
-		if err == nil {
-			t.Cleanup(b.Close)
-			return b
-		}
-		if n == attempts || !streamFolderGone(err) {
-			t.Fatal(err)
-		}
+	b, err := bus.Open(t.Context(), cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
 	}
-}
-
-// streamFolderGone reports whether a stream could not be made because the server, of an old version,
-// was removing the folder of all streams with what it took for the last of them: another test's.
-func streamFolderGone(err error) bool {
-	const storeNotMade = 10049
-	api, ok := errors.AsType[*jetstream.APIError](err)
-	return ok && api.ErrorCode == storeNotMade
+	t.Cleanup(b.Close)
+	return b
 }
 
 func removeStreams(url, prefix string) error {
