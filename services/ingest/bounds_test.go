@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -42,6 +43,43 @@ func TestALongSeriesIsPublishedInSeveralFrames(t *testing.T) {
 	}
 	if samples != n || len(frames) < 2 {
 		t.Errorf("%d samples in %d frames", samples, len(frames))
+	}
+}
+
+// TestARepetitionThatIsCutElsewhereLosesNothing repeats a request, of which a part was stored, when
+// its oldest records are accepted no more.
+func TestARepetitionThatIsCutElsewhereLosesNothing(t *testing.T) {
+	t.Parallel()
+	e := newEdge(t, edgeConfig{})
+	group := &telemetrypb.LogGroup{}
+	for i := range 900 {
+		group.Records = append(group.Records, &telemetrypb.LogRecord{Time: uint64(i + 1), Body: fmt.Sprintf("record %d %s", i, strings.Repeat("x", 1000))})
+	}
+	id := uniqueID()
+	// Of the first try the first frame was stored, and the next one was not.
+	p := e.packer(bus.Logs, e.project.Number, e.project.Retention.Logs, cutOf(id, len(group.Records)))
+	p.openGroup(func(b []byte) []byte { return appendLogGroup(b, group) })
+	for _, r := range group.Records[:450] {
+		p.item = appendLogRecord(p.item[:0], r)
+		if err := p.add(t.Context(), fieldGroupRecords); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.flush(t.Context()); err != nil || p.sent != 1 {
+		t.Fatal(p.sent, err)
+	}
+	group.Records = group.Records[100:]
+	if err := e.publishLogs(t.Context(), e.project, id, []*telemetrypb.LogGroup{group}); err != nil {
+		t.Fatal(err)
+	}
+	times := map[string]int{}
+	for _, body := range e.bodies(t) {
+		times[body]++
+	}
+	for _, r := range group.Records {
+		if times[r.Body] == 0 {
+			t.Fatalf("%.12s… was acknowledged and is lost", r.Body)
+		}
 	}
 }
 

@@ -47,7 +47,11 @@ func uniqueID() string {
 // repetition stores only what is missing. On an error some messages may be stored. Errors wrap
 // errTooLarge where one record does not fit into a message; others are for Server.retryable.
 func (s *Server) publishLogs(ctx context.Context, project catalog.Project, requestID string, groups []*telemetrypb.LogGroup) error {
-	p := s.packer(bus.Logs, project.Number, project.Retention.Logs, requestID)
+	accepted := 0
+	for _, g := range groups {
+		accepted += len(g.Records)
+	}
+	p := s.packer(bus.Logs, project.Number, project.Retention.Logs, cutOf(requestID, accepted))
 	for _, g := range groups {
 		p.openGroup(func(b []byte) []byte { return appendLogGroup(b, g) })
 		for _, r := range g.Records {
@@ -60,6 +64,11 @@ func (s *Server) publishLogs(ctx context.Context, project catalog.Project, reque
 	return p.flush(ctx)
 }
 
+// cutOf names the way in which a request is cut into frames. What is too old to be accepted may have
+// become more between a request and its repetition, which then is cut elsewhere: its frames must not
+// be taken for those of the first try, or what lies between the cuts would be lost.
+func cutOf(requestID string, accepted int) string { return requestID + "-" + strconv.Itoa(accepted) }
+
 // publishMetrics is publishLogs for metrics, every series of which fits into a message.
 func (s *Server) publishMetrics(ctx context.Context, project catalog.Project, requestID string, set *series.Set) error {
 	p := frameBuffers.Get().(*[]byte)
@@ -71,7 +80,7 @@ func (s *Server) publishMetrics(ctx context.Context, project catalog.Project, re
 			return nil
 		}
 		*p = frame
-		if err := s.publish(ctx, bus.Metrics, project.Number, requestID, n, frame); err != nil {
+		if err := s.publish(ctx, bus.Metrics, project.Number, cutOf(requestID, set.Samples()), n, frame); err != nil {
 			return err // the frame may still be on its way: its buffer is not used again
 		}
 	}
@@ -93,7 +102,7 @@ func (s *Server) publishErrors(ctx context.Context, project catalog.Project, req
 	for _, e := range events {
 		e.RetentionDays = uint32(project.Retention.Errors)
 	}
-	return publishEach(ctx, s.packer(bus.Errors, project.Number, 0, requestID), events)
+	return publishEach(ctx, s.packer(bus.Errors, project.Number, 0, cutOf(requestID, len(events))), events)
 }
 
 // publishCheckins stores the check-ins of one request. They have their project and times already,
@@ -102,7 +111,7 @@ func (s *Server) publishCheckins(ctx context.Context, project catalog.Project, r
 	for _, c := range checkins {
 		c.RetentionDays = uint32(project.Retention.Checkins)
 	}
-	return publishEach(ctx, s.packer(bus.Checkins, project.Number, 0, requestID), checkins)
+	return publishEach(ctx, s.packer(bus.Checkins, project.Number, 0, cutOf(requestID, len(checkins))), checkins)
 }
 
 func publishEach[M proto.Message](ctx context.Context, p *packer, messages []M) error {
