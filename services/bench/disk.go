@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net/http"
-	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -33,7 +30,6 @@ func startEngine(ctx context.Context, dir string) (*server, error) {
 	ended := make(chan error, 1)
 	go func() { ended <- e.Run(running) }()
 	s := &server{e, func() error {
-		http.DefaultClient.CloseIdleConnections() // the engine waits for them
 		cancel()
 		return <-ended
 	}}
@@ -47,33 +43,12 @@ func startEngine(ctx context.Context, dir string) (*server, error) {
 
 // ask runs a statement and returns the rows of its answer, which is tab-separated.
 func (s *server) ask(ctx context.Context, statement string) ([][]string, error) {
-	u, err := url.Parse(s.HTTPURL())
+	body, err := engine.Ask(ctx, s.HTTPURL(), statement)
 	if err != nil {
-		return nil, errors.New("the address of the engine is not a URL")
-	}
-	login := u.User
-	u.User = nil
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), strings.NewReader(statement))
-	if err != nil {
-		return nil, err
-	}
-	password, _ := login.Password()
-	req.Header.Set("X-ClickHouse-User", login.Username())
-	req.Header.Set("X-ClickHouse-Key", password)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("ask the engine: %w", err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, fmt.Errorf("ask the engine: %w", err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the engine answers %s to %s: %s", resp.Status, statement, body)
+		return nil, fmt.Errorf("%s: %w", statement, err)
 	}
 	var rows [][]string
-	for row := range strings.Lines(string(body)) {
+	for row := range strings.Lines(body) {
 		rows = append(rows, strings.Split(strings.TrimSuffix(row, "\n"), "\t"))
 	}
 	return rows, nil

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	bits "encoding/binary"
@@ -677,28 +676,14 @@ func (b tables) count(query string, id func(string) int) map[int]int {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.t.Context(), 2*patience)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, b.url, strings.NewReader(query+" FORMAT TSV"))
+	answer, err := engine.Ask(ctx, b.url, query)
 	if err != nil {
-		b.t.Fatal(err)
-	}
-	req.Close = true // an idle connection would hold up the end of the engine
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		answer, _ := io.ReadAll(resp.Body) // only to say more
-		b.t.Fatalf("%s: %s: %s", query, resp.Status, answer)
+		b.t.Fatalf("%s: %v", query, err)
 	}
 	counts := map[int]int{}
-	lines := bufio.NewScanner(resp.Body)
-	for lines.Scan() {
-		name, rows, _ := strings.Cut(lines.Text(), "\t")
+	for line := range strings.Lines(answer) {
+		name, rows, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
 		counts[id(name)] += number(rows)
-	}
-	if err := lines.Err(); err != nil {
-		b.t.Fatal(err)
 	}
 	return counts
 }

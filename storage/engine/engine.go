@@ -135,36 +135,43 @@ func (e *Engine) Ready(ctx context.Context) error {
 	}
 }
 
-// Exec runs one statement that returns no rows, over HTTP at address, such as HTTPURL gives. It is
-// for what has to be done before a real client can connect: creating the database that its URL
-// names.
-func Exec(ctx context.Context, address, statement string) error {
+// maxAnswerBytes bounds the answer of Ask.
+const maxAnswerBytes = 256 << 20
+
+// Ask runs one statement over HTTP at address, such as HTTPURL gives, and returns its answer: rows
+// in the tab-separated format unless the statement names another, of 256 MiB at most. It is for what
+// has no real client yet, or no need of one: creating the database that a client's URL names, and
+// looking at what is stored. No connection is left behind.
+func Ask(ctx context.Context, address, statement string) (string, error) {
 	u, err := url.Parse(address)
 	if err != nil {
-		return errors.New("the address of ClickHouse is not a URL") // without the URL: it has a password
+		return "", errors.New("the address of ClickHouse is not a URL") // without the URL: it has a password
 	}
 	login := u.User
 	u.User = nil
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), strings.NewReader(statement))
 	if err != nil {
-		return fmt.Errorf("ask ClickHouse: %w", err)
+		return "", fmt.Errorf("ask ClickHouse: %w", err)
 	}
 	password, _ := login.Password()
 	req.Header.Set("X-ClickHouse-User", login.Username())
 	req.Header.Set("X-ClickHouse-Key", password)
-	// A connection of its own, past any proxy: this is rare, and leaves nothing behind.
+	// A connection of its own, past any proxy: the engine waits for idle ones when it ends.
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	if err != nil {
-		return fmt.Errorf("ask ClickHouse: %w", err)
+		return "", fmt.Errorf("ask ClickHouse: %w", err)
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes+1))
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("ClickHouse answers %s: %s", resp.Status, strings.TrimSpace(string(answer)))
+		return "", fmt.Errorf("ClickHouse answers %s: %s", resp.Status, strings.TrimSpace(string(answer)))
+	}
+	if err == nil && len(answer) > maxAnswerBytes {
+		err = fmt.Errorf("it has more than %d bytes", maxAnswerBytes)
 	}
 	if err != nil {
-		return fmt.Errorf("read the answer of ClickHouse: %w", err)
+		return "", fmt.Errorf("read the answer of ClickHouse: %w", err)
 	}
-	return nil
+	return string(answer), nil
 }

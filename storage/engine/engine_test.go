@@ -135,7 +135,7 @@ func TestEngineLimitsItsUser(t *testing.T) {
 	ctx := deadline(t)
 	f := func(statement, want string) {
 		t.Helper()
-		_, err := ask(ctx, e.HTTPURL(), statement)
+		_, err := engine.Ask(ctx, e.HTTPURL(), statement)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", statement, err, want)
 		}
@@ -160,7 +160,7 @@ func TestEngineRefusesOtherUsers(t *testing.T) {
 			t.Fatal(err)
 		}
 		u.User = url.UserPassword(user, password)
-		if answer, err := ask(ctx, u.String(), "SELECT 1"); err == nil {
+		if answer, err := engine.Ask(ctx, u.String(), "SELECT 1"); err == nil {
 			t.Errorf("user %q: HTTP answers %s", user, answer)
 		}
 		if kind := hello(t, e.URL(), user, password); kind != 2 { // an exception
@@ -230,7 +230,7 @@ func TestEngineComesBackAfterKill(t *testing.T) {
 		writers.Go(func() {
 			for batch := int64(0); writing.Err() == nil; {
 				statement := fmt.Sprintf("INSERT INTO midwatch.t SELECT %d, number FROM numbers(%d)", int64(w)<<32|batch, rowsEach)
-				if _, err := ask(writing, e.HTTPURL(), statement); err != nil {
+				if _, err := engine.Ask(writing, e.HTTPURL(), statement); err != nil {
 					batch++ // it may be there or not: the next number counts
 					if e.Ready(writing) != nil {
 						return

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -102,42 +99,13 @@ func deadline(t testing.TB) context.Context {
 	return ctx
 }
 
-// ask runs a statement over HTTP as the user of address and returns its answer.
-func ask(ctx context.Context, address, statement string) (string, error) {
-	u, err := url.Parse(address)
-	if err != nil {
-		return "", err
-	}
-	password, _ := u.User.Password()
-	u.RawQuery = url.Values{"user": {u.User.Username()}, "password": {password}}.Encode()
-	u.User = nil
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), strings.NewReader(statement))
-	if err != nil {
-		return "", err
-	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	resp, err := client.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return "", err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("%s: %s", resp.Status, answer)
-	}
-	return strings.TrimSuffix(string(answer), "\n"), nil
-}
-
 func mustAsk(t testing.TB, e *engine.Engine, statement string) string {
 	t.Helper()
-	answer, err := ask(deadline(t), e.HTTPURL(), statement)
+	answer, err := engine.Ask(deadline(t), e.HTTPURL(), statement)
 	if err != nil {
 		t.Fatalf("%s: %v", statement, err)
 	}
-	return answer
+	return strings.TrimSuffix(answer, "\n")
 }
 
 // awaitGone waits until there is no process pid, or only what is left of it until its parent asks.

@@ -326,7 +326,7 @@ func (e *Engine) probe(ctx context.Context) bool {
 func (e *Engine) probeOnce(ctx context.Context, p *ports) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, 10*time.Second, errors.New("no answer within 10s"))
 	defer cancel()
-	if err := Exec(ctx, e.HTTPURL(), "CREATE DATABASE IF NOT EXISTS "+Database); err != nil {
+	if _, err := Ask(ctx, e.HTTPURL(), "CREATE DATABASE IF NOT EXISTS "+Database); err != nil {
 		return err
 	}
 	var d net.Dialer

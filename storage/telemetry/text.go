@@ -118,9 +118,6 @@ func inner(phrase string) []string {
 	return tokens(phrase[begin:end])
 }
 
-// Empty reports whether the filter keeps every message.
-func (t Text) Empty() bool { return len(t.terms) == 0 }
-
 // where returns the condition on the column body, which begins with AND or is empty, and adds its
 // values to p. Both sides are folded by the same function of the database, and the needles reach
 // it as parameters.

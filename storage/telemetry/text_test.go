@@ -21,9 +21,6 @@ func TestParseText(t *testing.T) {
 		if d := cmp.Diff(want, got.terms, cmp.AllowUnexported(term{}), cmpopts.EquateEmpty()); d != "" {
 			t.Errorf("ParseText(%q) (-want +got):\n%s", s, d)
 		}
-		if got.Empty() != (len(want) == 0) {
-			t.Errorf("ParseText(%q).Empty() = %v", s, got.Empty())
-		}
 	}
 	word := func(s string) term { return term{tokens: []string{s}} }
 	not := func(t term) term { t.exclude = true; return t }

@@ -104,19 +104,14 @@ func (c *metricConverter) decode(b []byte, m proto.Message, depth int) error {
 }
 
 func (c *metricConverter) request(b []byte) error {
-	for len(b) > 0 {
-		f, rest, err := protoscan.Next(b)
-		if err != nil {
-			return err
-		}
+	return protoscan.Each(b, func(f protoscan.Field) error {
 		if f.Tag == requestResources {
 			if err := c.resourceMetrics(f.Bytes); err != nil {
 				return err
 			}
 		}
-		b = rest
-	}
-	return nil
+		return nil
+	})
 }
 
 // resourceMetrics converts the metrics of a resource, which may stand behind them.
@@ -125,11 +120,7 @@ func (c *metricConverter) resourceMetrics(b []byte) error {
 		return err
 	}
 	c.beginResource()
-	for rest := b; len(rest) > 0; {
-		f, more, err := protoscan.Next(rest)
-		if err != nil {
-			return err
-		}
+	if err := protoscan.Each(b, func(f protoscan.Field) error {
 		switch f.Tag {
 		case resourcesResource:
 			if err := c.resource(f.Bytes); err != nil {
@@ -140,20 +131,20 @@ func (c *metricConverter) resourceMetrics(b []byte) error {
 				return errText
 			}
 		}
-		rest = more
+		return nil
+	}); err != nil {
+		return err
 	}
 	c.endResource()
-	for len(b) > 0 {
-		f, rest, err := protoscan.Next(b)
-		if err != nil {
-			return err
-		}
+	if err := protoscan.Each(b, func(f protoscan.Field) error {
 		if f.Tag == resourcesScopes {
 			if err := c.scopeMetrics(f.Bytes); err != nil {
 				return err
 			}
 		}
-		b = rest
+		return nil
+	}); err != nil {
+		return err
 	}
 	c.targetInfo()
 	return nil
@@ -163,11 +154,7 @@ func (c *metricConverter) resource(b []byte) error {
 	if err := c.count(1); err != nil {
 		return err
 	}
-	for len(b) > 0 {
-		f, rest, err := protoscan.Next(b)
-		if err != nil {
-			return err
-		}
+	return protoscan.Each(b, func(f protoscan.Field) error {
 		switch f.Tag {
 		case resourceAttributes:
 			key, value, _, err := c.keyValue(f.Bytes, 3)
@@ -183,20 +170,15 @@ func (c *metricConverter) resource(b []byte) error {
 				return err
 			}
 		}
-		b = rest
-	}
-	return nil
+		return nil
+	})
 }
 
 func (c *metricConverter) scopeMetrics(b []byte) error {
 	if err := c.count(1); err != nil {
 		return err
 	}
-	for len(b) > 0 {
-		f, rest, err := protoscan.Next(b)
-		if err != nil {
-			return err
-		}
+	return protoscan.Each(b, func(f protoscan.Field) error {
 		switch f.Tag {
 		case scopesScope:
 			// Nothing of it is kept; it has to be what it says it is.
@@ -215,9 +197,8 @@ func (c *metricConverter) scopeMetrics(b []byte) error {
 				return errText
 			}
 		}
-		b = rest
-	}
-	return nil
+		return nil
+	})
 }
 
 // scanMetric converts the points of a metric, whose fields come in any order.

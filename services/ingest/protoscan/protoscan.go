@@ -71,3 +71,18 @@ func Next(b []byte) (f Field, rest []byte, err error) {
 	f.Tag = protowire.EncodeTag(number, typ)
 	return f, b[n:], nil
 }
+
+// Each calls take with every field of a message, and returns its first error.
+func Each(b []byte, take func(f Field) error) error {
+	for len(b) > 0 {
+		f, rest, err := Next(b)
+		if err != nil {
+			return err
+		}
+		if err := take(f); err != nil {
+			return err
+		}
+		b = rest
+	}
+	return nil
+}

@@ -73,21 +73,6 @@ const (
 	sampleTime  = 2<<3 | asVarint
 )
 
-// each calls take with every field of a message.
-func each(b []byte, take func(f protoscan.Field) error) error {
-	for len(b) > 0 {
-		f, rest, err := protoscan.Next(b)
-		if err != nil {
-			return err
-		}
-		if err := take(f); err != nil {
-			return err
-		}
-		b = rest
-	}
-	return nil
-}
-
 // sample reads a sample of the series at hand; it is the same in both versions.
 func (c *collector) sample(b []byte) error {
 	var s series.Sample
@@ -113,7 +98,7 @@ func (c *collector) sample(b []byte) error {
 func (c *collector) decodeV1(body []byte) error {
 	// Metadata stands behind the series that it is about, or in a request of its own. That one
 	// leaves nothing to keep: kinds are stored with samples.
-	err := each(body, func(f protoscan.Field) error {
+	err := protoscan.Each(body, func(f protoscan.Field) error {
 		if f.Tag == v1Metadata {
 			return c.family(f.Bytes)
 		}
@@ -140,7 +125,7 @@ func (c *collector) decodeV1(body []byte) error {
 func (c *collector) family(b []byte) error {
 	var metricType uint64
 	var family, help, unit []byte
-	err := each(b, func(f protoscan.Field) error {
+	err := protoscan.Each(b, func(f protoscan.Field) error {
 		switch f.Tag {
 		case v1MetadataType:
 			metricType = f.Number
