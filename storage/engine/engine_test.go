@@ -366,13 +366,18 @@ func TestEngineSurvivesTheNetwork(t *testing.T) {
 		}
 		idle = append(idle, conn)
 	}
-	if got := mustAsk(t, e, "SELECT sum(number) FROM numbers(10)"); got != "45" {
-		t.Errorf("sum = %s, want 45", got)
+	// One that comes while all this is sorted out may be turned away, as by any server; the next is not.
+	answers := func(statement, want string) func() bool {
+		return func() bool {
+			got, err := engine.Ask(deadline(t), e.HTTPURL(), statement)
+			return err == nil && strings.TrimSpace(got) == want
+		}
 	}
+	await(t, "an answer beside idle connections", answers("SELECT sum(number) FROM numbers(10)", "45"))
 	for _, conn := range idle {
 		_ = conn.Close()
 	}
-	await(t, "no query to run", func() bool { return mustAsk(t, e, "SELECT count() FROM system.processes") == "1" })
+	await(t, "no query to run", answers("SELECT count() FROM system.processes", "1"))
 	if got := e.PID(); got != pid {
 		t.Errorf("process %d died and is %d now", pid, got)
 	}
