@@ -131,6 +131,8 @@ const (
 	ButtonEscalate    = "escalate"
 	ButtonFalseAlarm  = "false_alarm"
 	ButtonOpen        = "open"
+	// ButtonUnsubscribe ends a digest; mail programs offer it themselves.
+	ButtonUnsubscribe = "unsubscribe"
 )
 
 // Button is something a reader can do, as a link that does it.
