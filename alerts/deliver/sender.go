@@ -420,7 +420,7 @@ func (s *Sender) refused(ctx context.Context, tx *catalog.Tx, row catalog.Outbox
 	if err != nil {
 		return err
 	}
-	known := !state.UnreachableAt.IsZero() && now.Sub(state.UnreachableAt) >= downAfter || !state.BrokenAt.IsZero()
+	known := !state.UnreachableAt.IsZero() && row.CreatedAt.Sub(state.UnreachableAt) >= downAfter || !state.BrokenAt.IsZero()
 	if state.UnreachableAt.IsZero() {
 		state.UnreachableAt = now
 	}
