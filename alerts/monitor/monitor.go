@@ -45,6 +45,9 @@ type Config struct {
 	MaxRuntime time.Duration
 	// FailAfter and RecoverAfter are how many bad or good runs in a row it takes; at least 1.
 	FailAfter, RecoverAfter int
+	// MissAfter is how many bad runs in a row it takes where the newest did not come at all; 0 is
+	// FailAfter.
+	MissAfter int
 }
 
 // Run is one run of the job as far as it must be remembered.
@@ -169,12 +172,38 @@ func Resume(s State, now time.Time) State {
 	return m.State
 }
 
+// Cause says in words why a monitor has just become Failed or Missed: "missed, expected
+// 2026-11-21T02:30:00Z", "running longer than 5m0s" or "failed". It is empty for any other status.
+func Cause(cfg Config, s State) string {
+	m := machine{cfg.bounded(), s}
+	switch s.Status {
+	case Missed:
+		slot := s.Since.Add(-m.cfg.Margin)
+		// The margin is known by the slot only, and is the longer one in the night of a clock change.
+		if longer := slot.Add(-time.Hour); longer.Add(m.margin(longer)).Equal(s.Since) {
+			slot = longer
+		}
+		return "missed, expected " + slot.UTC().Format(time.RFC3339)
+	case Failed:
+		for _, r := range s.Runs {
+			if m.cfg.MaxRuntime > 0 && r.End.Equal(s.Since) && r.Start.Add(m.cfg.MaxRuntime).Equal(r.End) {
+				return "running longer than " + m.cfg.MaxRuntime.String()
+			}
+		}
+		return "failed"
+	}
+	return ""
+}
+
 func (c Config) bounded() Config {
 	if c.Margin <= 0 {
 		c.Margin = c.Schedule.DefaultMargin()
 	}
 	c.MaxRuntime = max(c.MaxRuntime, 0)
 	c.FailAfter = max(c.FailAfter, 1)
+	if c.MissAfter <= 0 {
+		c.MissAfter = c.FailAfter
+	}
 	c.RecoverAfter = max(c.RecoverAfter, 1)
 	return c
 }
@@ -373,8 +402,12 @@ func (m *machine) good(at time.Time) {
 // bad counts a run that failed, took too long or did not come.
 func (m *machine) bad(s Status, at time.Time) {
 	m.Streak = min(max(m.Streak, 0)+1, math.MaxInt32)
+	enough := m.cfg.FailAfter
+	if s == Missed {
+		enough = m.cfg.MissAfter
+	}
 	switch {
-	case m.broken() || m.Streak >= m.cfg.FailAfter:
+	case m.broken() || m.Streak >= enough:
 		m.set(s, at)
 	case s == Missed:
 		m.set(Late, m.NextExpectedAt) // it still is not there, only not often enough to count
