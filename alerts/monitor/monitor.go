@@ -132,7 +132,8 @@ func Tick(cfg Config, s State, now time.Time) State {
 }
 
 // Reschedule is for a monitor whose config has become cfg: what is expected is worked out anew,
-// from now on. A job is not blamed for what the new schedule would have expected before.
+// from now on. A job is not blamed for what the new schedule would have expected before, nor any
+// longer for having missed what the new one does not expect.
 func Reschedule(cfg Config, s State, now time.Time) State {
 	m := machine{cfg.bounded(), s}
 	m.NextExpectedAt = time.Time{}
@@ -140,13 +141,18 @@ func Reschedule(cfg Config, s State, now time.Time) State {
 		m.DueAt = time.Time{}
 		return m.State
 	}
+	onTime := true // by the new schedule
 	if m.cfg.Schedule.Expects() {
 		m.serve(m.LastCheckinAt)
-		if !m.NextExpectedAt.After(now) {
+		if onTime = m.NextExpectedAt.After(now); !onTime {
 			m.NextExpectedAt = m.cfg.Schedule.Next(now)
 		}
 	}
-	if m.Status == Late {
+	switch {
+	case m.Status == Late:
+		m.set(m.calm(now), now)
+	case m.Status == Missed && onTime:
+		m.Streak = 0
 		m.set(m.calm(now), now)
 	}
 	m.DueAt = m.due()

@@ -406,6 +406,19 @@ func TestReschedule(t *testing.T) {
 	if got := Reschedule(Config{}, s, clock(t, "21:00")); got.Status != OK || !got.DueAt.IsZero() {
 		t.Errorf("no schedule: %+v", got)
 	}
+	missed, _ := play(t, tenMinutes(t, 1, 1), State{}, []string{"ok 10:10"}, "23:00")
+	if missed.Status != Missed {
+		t.Fatalf("status is %s, want missed", missed.Status)
+	}
+	if got := Reschedule(daily, missed, clock(t, "23:30")); got.Status != OK || got.Streak != 0 || !got.Since.Equal(clock(t, "23:30")) {
+		t.Errorf("what was missed is not expected any more: %+v", got)
+	}
+	if got := Reschedule(each, missed, clock(t, "23:30")); got.Status != Missed || !got.NextExpectedAt.Equal(clock(t, "24:00")) {
+		t.Errorf("what was missed is still expected: %+v", got)
+	}
+	if got := Reschedule(Config{}, missed, clock(t, "23:30")); got.Status != OK {
+		t.Errorf("nothing is expected any more: %+v", got)
+	}
 	if got := Reschedule(each, State{}, clock(t, "21:00")); !got.DueAt.IsZero() {
 		t.Errorf("a new monitor: %+v", got)
 	}
