@@ -246,7 +246,7 @@ type Checkin struct {
 	RunId       *string `json:"run_id,omitempty"`
 	Source      string  `json:"source"`
 
-	// StartedAt When the run began
+	// StartedAt When the run began, where that is known
 	StartedAt *time.Time    `json:"started_at,omitempty"`
 	Status    CheckinStatus `json:"status"`
 

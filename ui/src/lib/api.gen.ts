@@ -981,7 +981,7 @@ export interface components {
             time: string;
             /**
              * Format: date-time
-             * @description When the run began
+             * @description When the run began, where that is known
              */
             started_at?: string;
             status: components["schemas"]["CheckinStatus"];
