@@ -22,7 +22,7 @@ function monitor(slug: string, status: Monitor["status"], more: Partial<Monitor>
     name: "",
     uuid: slug,
     status,
-    schedule: { kind: "interval", value: "60", timezone: "UTC", margin_seconds: 0, max_runtime_seconds: 0 },
+    schedule: { kind: "interval", value: "60", timezone: "UTC", margin_seconds: 0, max_runtime_seconds: 0, fail_after: 1, miss_after: 1, recover_after: 1 },
     schedule_words: "",
     created_at: before(9999),
     ping_url: "",
