@@ -70,12 +70,12 @@ type statusJob struct {
 	BarWords   string
 }
 
-// statusBar is one run in a field of 300 by 30.
+// statusBar is one run in a field of 300 by 30. One that failed has its own shape, too: a gap above
+// its foot.
 type statusBar struct {
-	Class     string
-	X         int
-	Y, Height string
-	Words     string
+	Class string
+	Shape string // of an SVG path
+	Words string
 }
 
 // statusTime is a time as it is written.
@@ -311,16 +311,17 @@ func barsOf(runs []telemetry.Checkin) (bars []statusBar, words string) {
 		if r.HasDuration && longest > 0 {
 			height = 30 * max(0.18, math.Sqrt(float64(r.Duration)/float64(longest)))
 		}
-		class, outcome := "running", "running"
+		x := (recentRuns - len(runs) + i) * 5
+		class, outcome, shape := "running", "running", fmt.Sprintf("M%d 30v-%.1fh4V30z", x, height)
 		switch r.Status {
 		case "ok":
 			class, outcome = "up", "ok"
 		case "error":
-			class, outcome = "down", "failed"
+			class, outcome, shape = "down", "failed", fmt.Sprintf("M%d 25v-%.1fh4V25zM%[1]d 27h4v3h-4z", x, max(height-5, 0.4))
 			failed++
 		}
 		bars = append(bars, statusBar{
-			Class: class, X: (recentRuns - len(runs) + i) * 5, Y: fmt.Sprintf("%.1f", 30-height), Height: fmt.Sprintf("%.1f", height),
+			Class: class, Shape: shape,
 			Words: r.Time.UTC().Format("2 Jan 15:04 UTC") + " " + outcome,
 		})
 	}

@@ -32,6 +32,7 @@ export function MonitorActions({ monitor }: { monitor: Monitor }) {
     onSuccess: async () => {
       announce(`${monitor.slug} deleted`);
       await navigate({ to: "/p/$project/monitors" });
+      queryClient.setQueriesData<Monitor[]>({ queryKey: ["monitors", project] }, (all) => all?.filter((one) => one.uuid !== monitor.uuid));
       await changed();
     },
   });

@@ -159,8 +159,8 @@ function Row({ monitor, now }: { monitor: Monitor; now: number }) {
         {isSlow(monitor) && <span className="text-warn lg:block"> {trendWords(monitor)}</span>}
       </p>
       <p className="text-data text-muted max-lg:order-5 max-lg:justify-self-end">
-        {monitor.next_expected_at && Date.parse(monitor.next_expected_at) < now ? "was due " : <span className="lg:hidden">next </span>}
-        {monitor.next_expected_at ? <When at={monitor.next_expected_at} mode="ago" /> : "none"}
+        {monitor.next_expected_at && (Date.parse(monitor.next_expected_at) < now ? "was due " : <span className="lg:hidden">next </span>)}
+        {monitor.next_expected_at ? <When at={monitor.next_expected_at} mode="ago" /> : <span className="max-lg:hidden">none</span>}
       </p>
       <CopyButton bare label={`Copy the ping URL of ${monitor.slug}`} text={monitor.ping_url} className="relative max-lg:hidden" />
     </li>

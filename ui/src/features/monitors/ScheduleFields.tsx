@@ -82,7 +82,7 @@ export function ScheduleFields({ value, onChange }: { value: ScheduleForm; onCha
       )}
       <div className="grid gap-4 sm:grid-cols-2">
         {kind !== "none" && (
-          <Field label="Late after (minutes)" type="number" step="any" required min={0} max={10_080} value={value.margin} onChange={(event) => set({ margin: Number(event.target.value) })} hint="How long it may stay away after its time. 0 for a tenth of the period, half an hour at most." />
+          <Field label="Missed after (minutes)" type="number" step="any" required min={0} max={10_080} value={value.margin} onChange={(event) => set({ margin: Number(event.target.value) })} hint="How long it may stay away after its time. 0 for a tenth of the period, half an hour at most." />
         )}
         <Field label="Stuck after (minutes)" type="number" step="any" required min={0} max={43_200} value={value.runtime} onChange={(event) => set({ runtime: Number(event.target.value) })} hint="How long one run may take; 0 for any time." />
       </div>
