@@ -24,6 +24,10 @@ import (
 // DocumentKind is the kind of the catalog's documents whose body is a Probe.
 const DocumentKind = "probe"
 
+// AllowVariable is the environment variable with the networks that are not public and that the
+// probes of a server may ask all the same.
+const AllowVariable = "MIDWATCH_PROBE_ALLOW"
+
 // Kind is how a probe asks.
 type Kind string
 

@@ -79,6 +79,7 @@ type sender struct {
 	mu       sync.Mutex
 	projects map[uint32]*outgoing
 	held     int
+	ending   bool // the intake may have gone first, which is nothing to warn of
 }
 
 // outgoing is what waits of a project.
@@ -192,6 +193,9 @@ func (s *sender) run(ctx context.Context) {
 func (s *sender) last(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lastTimeout)
 	defer cancel()
+	s.mu.Lock()
+	s.ending = true
+	s.mu.Unlock()
 	s.flush(ctx, time.Now())
 }
 
@@ -256,7 +260,7 @@ func (s *sender) send(ctx context.Context, number uint32, now time.Time) bool {
 		o.backoff, o.after = 0, time.Time{}
 		return len(o.points) > 0
 	}
-	if o.backoff == 0 && ctx.Err() == nil {
+	if o.backoff == 0 && !s.ending && ctx.Err() == nil {
 		s.log.Warn("the intake does not take the results of probes", "project_id", number, "err", err)
 	}
 	if refused, ok := errors.AsType[*refusedByIntake](err); !ok || refused.passing() {
