@@ -26,6 +26,9 @@ export type Monitor = Schemas["Monitor"];
 export type MonitorStatus = Schemas["MonitorStatus"];
 export type Checkin = Schemas["Checkin"];
 export type NewMonitor = Schemas["NewMonitor"];
+export type Probe = Schemas["Probe"];
+export type ProbeSettings = Schemas["ProbeSettings"];
+export type ProbeResult = Schemas["ProbeResult"];
 export type Retention = Schemas["Retention"];
 export type RetentionDays = Schemas["RetentionDays"];
 
