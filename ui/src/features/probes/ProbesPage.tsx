@@ -8,8 +8,9 @@ import { useRowKeys } from "../../components/useRowKeys";
 import type { MetricRange, Probe } from "../../lib/api";
 import { duration } from "../../lib/format";
 import { useAnswer, useProject, useTitle } from "../../lib/page";
+import type { Range } from "../../lib/range";
 import { useRange } from "../../lib/useRange";
-import { certificateState, newest, probesSentence, reasonOf, resultWords, seenOf, statusOf, type CertificateState, type Status } from "./state";
+import { certificateState, newest, probesSentence, reasonOf, resultWords, seenOf, statusOf, steps, type CertificateState, type Status } from "./state";
 import { probesQuery, useDurations, useSeen } from "./useProbes";
 
 const looks: Record<Status, { icon: LucideIcon; tone: string; word: string }> = {
@@ -28,7 +29,7 @@ export function ProbesPage() {
   const seen = useSeen(project);
   const durations = useDurations(project, range);
   const list = useRowKeys<HTMLUListElement>();
-  const rows = query.data?.map((probe) => rowOf(probe, seen.data, durations.data ?? undefined));
+  const rows = query.data?.map((probe) => rowOf(probe, seen.data, durations.data ?? undefined, range));
   const none = rows?.length === 0;
   const statuses = new Map(rows?.map((row) => [row.probe.id, row.status]));
   const sentence = query.data && (none ? "Nothing is probed yet" : seen.data ? probesSentence(query.data, statuses) : undefined);
@@ -82,17 +83,18 @@ interface Row {
   trend: number[];
 }
 
-function rowOf(probe: Probe, data: ReturnType<typeof useSeen>["data"], durations: MetricRange | undefined): Row {
+function rowOf(probe: Probe, data: ReturnType<typeof useSeen>["data"], durations: MetricRange | undefined, range: Range): Row {
   const seen = data ? seenOf(probe, data.up, data.at) : [];
   const status = statusOf(probe, seen);
   const took = newest(data?.took, { probe: probe.id }).map((one) => one.value * 1000);
   const certificate = certificateState(newest(data?.remaining, { probe: probe.id })[0]?.value, newest(data?.lifetime, { probe: probe.id })[0]?.value);
+  const line = durations?.series.find((one) => one.labels.probe === probe.id);
   return {
     probe,
     status,
     words: data ? resultWords(status, seen, reasonOf(probe, seen, data.lines), took.length ? Math.max(...took) : undefined) : "",
     certificate,
-    trend: durations?.series.find((line) => line.labels.probe === probe.id)?.points.map((point) => point.value * 1000) ?? [],
+    trend: line && durations ? steps(line.points, durations.step_seconds, range.from, range.to).map((s) => s * 1000) : [],
   };
 }
 

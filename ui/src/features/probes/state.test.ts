@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Log, MetricRange, Probe } from "../../lib/api";
-import { certificateState, headerLines, headersOf, newest, probesSentence, reasonOf, resultWords, seenOf, statusOf } from "./state";
+import { certificateState, headerLines, headersOf, newest, probesSentence, reasonOf, resultWords, seenOf, statusOf, steps } from "./state";
 
 const shop: Probe = { id: "p1", version: 1, created_at: "", updated_at: "", name: "Shop", kind: "http", target: "https://shop.example" };
 const now = 1_700_000_000_000;
@@ -35,7 +35,7 @@ test("the reason is that of a region that fails now", () => {
 test("results are told in words", () => {
   expect(resultWords("up", [{ region: "local", ok: true }], undefined, 123)).toBe("answered in 123\u00a0ms");
   expect(resultWords("down", [{ region: "local", ok: false }], "answered 503", 10)).toBe("answered 503");
-  expect(resultWords("failing", [{ region: "eu", ok: false }, { region: "us", ok: true }], "answered 503", 10)).toBe("answered 503 from eu (1 of 2\u00a0regions)");
+  expect(resultWords("failing", [{ region: "eu", ok: false }, { region: "us", ok: true }], "answered 503", 10)).toBe("answered 503 · 1 of 2\u00a0regions: eu");
 });
 
 test("certificates are judged by the share that is left", () => {
@@ -64,4 +64,9 @@ test("headers are lines", () => {
 test("the newest point of each series counts", () => {
   expect(newest(up({ eu: 0 }), { probe: "p1" })).toEqual([{ at: now, value: 0, labels: { probe: "p1", region: "eu" } }]);
   expect(newest(up({ eu: 0 }), { probe: "p2" })).toEqual([]);
+});
+
+test("a short history stands at its place in the range", () => {
+  expect(steps([{ at: 120_000, value: 5 }, { at: 180_000, value: 7 }], 60, 0, 240_000)).toEqual([0, 0, 5, 7]);
+  expect(steps([{ at: 999_000_000, value: 5 }], 60, 0, 120_000)).toEqual([0, 0]);
 });

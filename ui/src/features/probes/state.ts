@@ -59,10 +59,23 @@ export function resultWords(status: Status, seen: Seen[], reason: string | undef
     case "up":
       return `answered${tookMs === undefined ? "" : ` in ${duration(tookMs)}`}${seen.length > 1 ? `, ${plural(seen.length, "region")}` : ""}`;
     default: {
-      const where = seen.length > 1 ? ` from ${failing.join(", ")} (${count(failing.length)} of ${plural(seen.length, "region")})` : "";
+      const all = failing.length === seen.length;
+      const where = seen.length > 1 ? ` · ${count(failing.length)} of ${plural(seen.length, "region")}${all ? "" : `: ${failing.join(", ")}`}` : "";
       return `${reason ?? "failed"}${where}`;
     }
   }
+}
+
+/** The values of a line at every step of the range it was asked for, oldest first; 0 where there is none. */
+export function steps(points: { at: number; value: number }[], stepSeconds: number, from: number, to: number): number[] {
+  const step = stepSeconds * 1000;
+  const first = Math.floor(from / step);
+  const values = Array.from({ length: Math.min(2000, Math.max(1, Math.ceil(to / step) - first)) }, () => 0);
+  for (const { at, value } of points) {
+    const i = Math.floor(at / step) - first;
+    if (i >= 0 && i < values.length) values[i] = value;
+  }
+  return values;
 }
 
 export interface CertificateState {
