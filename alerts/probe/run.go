@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -305,7 +304,7 @@ func (r *run) redirect(next *http.Request, before []*http.Request) error {
 		if next.ContentLength != 0 {
 			return words("redirected to %s, which is another host and does not get the body", clip(next.URL.Host, 100))
 		}
-		for name := range maps.Keys(r.probe.Headers) {
+		for name := range r.probe.Headers {
 			next.Header.Del(name)
 		}
 		next.Header.Del("Referer")

@@ -149,6 +149,9 @@ func TestWhatTheIntakeRefusesIsNotSentAgain(t *testing.T) {
 
 func TestWhatWaitsIsBounded(t *testing.T) {
 	s := newSender("http://127.0.0.1:1", slog.New(slog.DiscardHandler))
+	for i := range 100 {
+		s.key(uint32(i), "k")
+	}
 	for i := range maxHeld * 4 {
 		s.result(uint32(i%2+1), Probe{ID: "p1"}, someResult, false)
 	}

@@ -102,7 +102,10 @@ func newSender(base string, log *slog.Logger) *sender {
 func (s *sender) key(project uint32, key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.of(project).key = key
+	if s.projects[project] == nil {
+		s.projects[project] = &outgoing{}
+	}
+	s.projects[project].key = key
 }
 
 // forget drops a project.
@@ -115,19 +118,14 @@ func (s *sender) forget(project uint32) {
 	}
 }
 
-func (s *sender) of(project uint32) *outgoing {
-	o := s.projects[project]
-	if o == nil {
-		o = &outgoing{}
-		s.projects[project] = o
-	}
-	return o
-}
-
+// add takes what is to be sent to a project that has a key.
 func (s *sender) add(project uint32, points ...point) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	o := s.of(project)
+	o := s.projects[project]
+	if o == nil {
+		return // its last probe has just gone
+	}
 	o.points = append(o.points, points...)
 	s.held += len(points)
 	over := max(len(o.points)-maxHeld, min(s.held-maxTotalHeld, len(o.points)), 0)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,6 +24,8 @@ const (
 	probeTestsRunning = 8
 	probeTestsRetry   = 5 * time.Second
 )
+
+var probeID = regexp.MustCompile(`^[0-9A-Za-z-]{1,64}$`)
 
 // StoredProbe is a probe with what the catalog knows of it.
 type StoredProbe struct {
@@ -79,9 +82,9 @@ func (s *Server) GetProbe(ctx context.Context, r GetProbeRequestObject) (GetProb
 	if err != nil {
 		return nil, err
 	}
-	d, err := s.db.Document(ctx, project.OrganisationID, probe.DocumentKind, project.Number, r.Probe)
+	d, err := s.probeDocument(ctx, project, r.Probe)
 	if err != nil {
-		return nil, noProbe(err, r.Probe)
+		return nil, err
 	}
 	stored, err := storedProbe(d)
 	return GetProbe200JSONResponse(stored), err
@@ -93,9 +96,9 @@ func (s *Server) SetProbe(ctx context.Context, r SetProbeRequestObject) (SetProb
 	if err != nil {
 		return nil, err
 	}
-	old, err := s.db.Document(ctx, project.OrganisationID, probe.DocumentKind, project.Number, r.Probe)
+	old, err := s.probeDocument(ctx, project, r.Probe)
 	if err != nil {
-		return nil, noProbe(err, r.Probe)
+		return nil, err
 	}
 	settings := *r.Body
 	if settings.ID != "" && settings.ID != old.ID {
@@ -117,8 +120,13 @@ func (s *Server) DeleteProbe(ctx context.Context, r DeleteProbeRequestObject) (D
 	if err != nil {
 		return nil, err
 	}
-	if err := s.db.DeleteDocument(ctx, project.OrganisationID, probe.DocumentKind, project.Number, r.Probe); err != nil {
-		return nil, noProbe(err, r.Probe)
+	d, err := s.probeDocument(ctx, project, r.Probe)
+	if err != nil {
+		return nil, err
+	}
+	err = s.db.DeleteDocument(ctx, d.Organisation, d.Kind, d.Project, d.ID)
+	if err != nil && !errors.Is(err, catalog.ErrNotFound) { // somebody else was faster
+		return nil, err
 	}
 	return DeleteProbe204Response{}, nil
 }
@@ -187,9 +195,13 @@ func storedProbe(d catalog.Document) (StoredProbe, error) {
 	return StoredProbe{Probe: p, Version: d.Version, CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt}, nil
 }
 
-func noProbe(err error, id string) error {
-	if errors.Is(err, catalog.ErrNotFound) {
-		return access.NotFound("there is no probe %q", id)
+func (s *Server) probeDocument(ctx context.Context, project catalog.Project, id string) (catalog.Document, error) {
+	if !probeID.MatchString(id) {
+		return catalog.Document{}, access.NotFound("there is no probe %q", id)
 	}
-	return err
+	d, err := s.db.Document(ctx, project.OrganisationID, probe.DocumentKind, project.Number, id)
+	if errors.Is(err, catalog.ErrNotFound) {
+		return catalog.Document{}, access.NotFound("there is no probe %q", id)
+	}
+	return d, err
 }
