@@ -1,5 +1,5 @@
 // Package console is the control plane's side of Midwatch's API: signing in, projects, keys,
-// monitors and probes.
+// monitors and where they are shown, and probes.
 package console
 
 import (
@@ -72,12 +72,21 @@ func (s *Server) Mount(e *echo.Echo) {
 			"setRetention":  guarded(body[RetentionDays]),
 			"listNotices":   guarded(),
 			"createMonitor": guarded(body[NewMonitor]),
-			"listProbes":    guarded(),
-			"createProbe":   guarded(body[ProbeSettings]),
-			"testProbe":     guarded(body[ProbeSettings]),
-			"getProbe":      guarded(),
-			"setProbe":      guarded(body[ProbeSettings]),
-			"deleteProbe":   guarded(),
+			"updateMonitor": guarded(body[MonitorUpdate]),
+			"deleteMonitor": guarded(),
+			"pauseMonitor":  guarded(),
+			"resumeMonitor": guarded(),
+
+			"listProbes":  guarded(),
+			"createProbe": guarded(body[ProbeSettings]),
+			"testProbe":   guarded(body[ProbeSettings]),
+			"getProbe":    guarded(),
+			"setProbe":    guarded(body[ProbeSettings]),
+			"deleteProbe": guarded(),
+
+			"getBadges":       guarded(),
+			"setBadges":       guarded(body[BadgeSettings]),
+			"replaceBadgeKey": guarded(),
 		},
 	})
 	e.Any(basePath, unknown)

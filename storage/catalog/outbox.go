@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -65,12 +66,15 @@ func scanOutbox(row scanner) (OutboxRow, error) {
 	return o, err
 }
 
-// Post writes a message into the outbox. One whose key is there already is dropped: it was decided
-// before.
+// Post writes a message into the outbox, due unless its State says otherwise. One whose key is there
+// already is dropped: it was decided before.
 func (tx *Tx) Post(ctx context.Context, o OutboxRow) error {
+	if o.State == "" {
+		o.State = OutboxDue
+	}
 	_, err := tx.exec(ctx, `INSERT INTO outbox (`+outboxColumns+`)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, '', 0, 0, 0, '', '', $13) ON CONFLICT (key) DO NOTHING`,
-		o.Key, o.Organisation, int64(o.Project), o.Incident, o.Seq, o.Receiver, o.Action, o.Severity, int64(o.Rank), OutboxDue,
+		o.Key, o.Organisation, int64(o.Project), o.Incident, o.Seq, o.Receiver, o.Action, o.Severity, int64(o.Rank), o.State,
 		fromTime(o.CreatedAt), fromTime(o.DueAt), string(o.Message))
 	return err
 }
@@ -103,7 +107,8 @@ func (tx *Tx) OutboxOf(ctx context.Context, incident string) ([]OutboxRow, error
 
 // Claim makes up to limit rows that are due the caller's until now + length, pages first: those whose
 // earlier messages to the same receiver about the same incident are finished, and those whose sender has not come back.
-func (db *DB) Claim(ctx context.Context, claim string, now time.Time, length time.Duration, limit int) ([]OutboxRow, error) {
+// Rows of the receivers in except are left alone.
+func (db *DB) Claim(ctx context.Context, claim string, now time.Time, length time.Duration, limit int, except []string) ([]OutboxRow, error) {
 	var rows []OutboxRow
 	err := db.InTx(ctx, func(tx *Tx) (err error) {
 		rows = nil
@@ -111,11 +116,17 @@ func (db *DB) Claim(ctx context.Context, claim string, now time.Time, length tim
 		if db.dialect == postgresDialect {
 			lock = " FOR UPDATE OF o SKIP LOCKED"
 		}
+		args := []any{fromTime(now), limit}
+		var busy strings.Builder
+		for _, receiver := range except {
+			args = append(args, receiver)
+			fmt.Fprintf(&busy, " AND o.receiver <> $%d", len(args))
+		}
 		due, err := many(ctx, tx.runner, scanOutbox, `SELECT `+prefixed("o.", outboxColumns)+` FROM outbox o
-			WHERE o.due_at <= $1 AND (o.state = 'due' OR o.state = 'sending' AND o.lease_until <= $1)
+			WHERE o.due_at <= $1 AND (o.state = 'due' OR o.state = 'sending' AND o.lease_until <= $1)`+busy.String()+`
 				AND NOT EXISTS (SELECT 1 FROM outbox e WHERE e.incident = o.incident AND e.incident <> '' AND e.receiver = o.receiver
 					AND e.seq < o.seq AND e.state IN ('due', 'sending'))
-			ORDER BY o.rank, o.due_at, o.key LIMIT $2`+lock, fromTime(now), limit)
+			ORDER BY o.rank, o.due_at, o.key LIMIT $2`+lock, args...)
 		if err != nil {
 			return err
 		}
@@ -256,9 +267,9 @@ func (db *DB) ReceiverStates(ctx context.Context, organisation string) (map[stri
 type ExternalAlert struct {
 	Project uint32
 	// ID is the hash of all its labels.
-	ID                           string
+	ID                          string
 	StartsAt, EndsAt, UpdatedAt time.Time
-	Firing                       bool
+	Firing                      bool
 	// Body is JSON: labels, annotations, generator.
 	Body []byte
 }

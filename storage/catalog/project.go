@@ -60,6 +60,15 @@ func (db *DB) Project(ctx context.Context, number uint32) (Project, error) {
 	return p, nil
 }
 
+// Project returns a project by its number, or ErrNotFound.
+func (tx *Tx) Project(ctx context.Context, number uint32) (Project, error) {
+	p, err := one(ctx, tx.runner, scanProject, `SELECT `+projectColumns+` FROM projects WHERE number = $1`, int64(number))
+	if err != nil {
+		return Project{}, fmt.Errorf("project %d: %w", number, err)
+	}
+	return p, nil
+}
+
 // ProjectByKey returns the project of an ingest key, or ErrNotFound. Errors do not show the key.
 func (db *DB) ProjectByKey(ctx context.Context, key string) (Project, error) {
 	if !ingestKeyPattern.MatchString(key) {
@@ -99,7 +108,7 @@ func (db *DB) CreateProject(ctx context.Context, organisationID, slug, name stri
 		if n >= MaxProjects {
 			return ErrLimit
 		}
-		p, err = tx.createProject(ctx, organisationID, slug, name, newIngestKey())
+		p, err = tx.createProject(ctx, organisationID, slug, name, newKey())
 		return err
 	})
 	if err != nil {
@@ -125,8 +134,8 @@ func (tx *Tx) createProject(ctx context.Context, organisationID, slug, name, key
 	return p, err
 }
 
-// newIngestKey is 128 random bits in 32 lower-case hexadecimal digits, as DSNs have them.
-func newIngestKey() string {
+// newKey is 128 random bits in 32 lower-case hexadecimal digits, as DSNs have them; of ingest and badges.
+func newKey() string {
 	var b [16]byte
 	rand.Read(b[:]) // never fails: it ends the program instead
 	return hex.EncodeToString(b[:])
