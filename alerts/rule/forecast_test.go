@@ -9,7 +9,7 @@ const disk = 100 << 30
 
 // used makes three days of points each five minutes; f is the use as a share, hours before now.
 func used(f func(hoursLeft float64) float64) []Point {
-	r := rand.New(rand.NewPCG(3, 3)) //nolint:gosec // repeatable
+	r := rand.New(rand.NewPCG(3, 3))
 	var out []Point
 	for t := int64(longFit); t >= 0; t -= 300 {
 		share := f(float64(t)/3600) + 0.0002*r.NormFloat64()

@@ -588,12 +588,12 @@ func hash(parts ...string) uint64 {
 
 // Shard is the shard of n that evaluates the rule.
 func Shard(project, id string, n int) int {
-	return int(hash(project, id) % uint64(max(n, 1))) //nolint:gosec // below n
+	return int(hash(project, id) % uint64(max(n, 1)))
 }
 
 // Offset is where in its interval the rule's slots lie, so that not all rules are due at once.
 func Offset(project, id string, interval Duration) int64 {
-	return int64(hash(id, project) % uint64(max(interval, 1))) //nolint:gosec // below the interval
+	return int64(hash(id, project) % uint64(max(interval, 1)))
 }
 
 // Slot is the newest slot at or before now: k*interval + offset, in Unix seconds.

@@ -113,7 +113,7 @@ func TestAnObjectiveUnderRandomTrafficPagesInTime(t *testing.T) {
 		{60, 0.05, 21, 25},
 		{300, 0.02, 51, 66},
 	} {
-		r := rand.New(rand.NewPCG(uint64(c.mean), 7)) //nolint:gosec // repeatable
+		r := rand.New(rand.NewPCG(uint64(c.mean), 7))
 		var at []int
 		for range runs {
 			got := burnRun(objective(), 0, MinuteCount{0.0002 * c.mean, c.mean}, 480, func(int) MinuteCount {
@@ -136,7 +136,7 @@ func TestAnObjectiveUnderRandomTrafficPagesInTime(t *testing.T) {
 
 func TestATotalOutageUnderRandomTrafficPagesFromFourMinutesOn(t *testing.T) {
 	const runs = 40
-	r := rand.New(rand.NewPCG(1, 9)) //nolint:gosec // repeatable
+	r := rand.New(rand.NewPCG(1, 9))
 	for minutes := 1; minutes <= 6; minutes++ {
 		pages := 0
 		for range runs {

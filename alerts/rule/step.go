@@ -64,7 +64,7 @@ func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 func (s *Status) UnmarshalText(text []byte) error {
 	for i, name := range statuses {
 		if name == string(text) {
-			*s = Status(i) //nolint:gosec // one of five
+			*s = Status(i)
 			return nil
 		}
 	}
