@@ -139,7 +139,7 @@ func (c *cron) next(after time.Time) time.Time {
 	if c.everyHour {
 		return c.nextThroughHours(after)
 	}
-	reading := wall(after, c.location)
+	reading := Wall(after, c.location)
 	for {
 		reading = c.nextReading(reading)
 		if reading.IsZero() {
@@ -147,7 +147,7 @@ func (c *cron) next(after time.Time) time.Time {
 		}
 		// A reading of the hour that is repeated has its instant in the first of the two, which
 		// may be over.
-		if at := instant(reading, c.location); at.After(after) {
+		if at := Instant(reading, c.location); at.After(after) {
 			return at
 		}
 	}
@@ -156,7 +156,7 @@ func (c *cron) next(after time.Time) time.Time {
 // nextThroughHours follows the clock on the wall through its changes: within one offset from UTC
 // readings and instants are the same but for that offset.
 func (c *cron) nextThroughHours(after time.Time) time.Time {
-	reading := wall(after, c.location)
+	reading := Wall(after, c.location)
 	at := after
 	for {
 		_, offset := at.In(c.location).Zone()
@@ -170,7 +170,7 @@ func (c *cron) nextThroughHours(after time.Time) time.Time {
 			return candidate.UTC()
 		}
 		at = end
-		reading = wall(end, c.location).Add(-time.Nanosecond) // end itself may be due
+		reading = Wall(end, c.location).Add(-time.Nanosecond) // end itself may be due
 	}
 }
 
@@ -213,15 +213,15 @@ func (c *cron) nextInDay(day, from time.Time) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// wall returns what a clock in the zone reads, as a time in UTC.
-func wall(at time.Time, location *time.Location) time.Time {
+// Wall returns what a clock in the zone reads, as a time in UTC.
+func Wall(at time.Time, location *time.Location) time.Time {
 	_, offset := at.In(location).Zone()
 	return at.UTC().Add(time.Duration(offset) * time.Second)
 }
 
-// instant returns when a clock in the zone first reads so, or the end of the gap if it never does.
+// Instant returns when a clock in the zone first reads so, or the end of the gap if it never does.
 // time.Date does not promise which of two it takes, nor what becomes of a reading in a gap.
-func instant(reading time.Time, location *time.Location) time.Time {
+func Instant(reading time.Time, location *time.Location) time.Time {
 	// No zone is further than 16 hours from UTC: the search begins before any possible answer.
 	at := reading.Add(-17 * time.Hour).In(location)
 	for {

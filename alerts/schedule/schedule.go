@@ -51,7 +51,7 @@ type Schedule struct {
 // it is empty, and counts for cron expressions only. An expression that can never be due
 // ("0 0 31 2 *") is an error. The messages are fit for a user.
 func Parse(kind, value, timezone string) (Schedule, error) {
-	location, err := zone(timezone)
+	location, err := Zone(timezone)
 	if err != nil {
 		return Schedule{}, err
 	}
@@ -83,7 +83,8 @@ func Parse(kind, value, timezone string) (Schedule, error) {
 	}
 }
 
-func zone(name string) (*time.Location, error) {
+// Zone returns the time zone of a name of the IANA database; UTC when it is empty.
+func Zone(name string) (*time.Location, error) {
 	if name == "" {
 		return time.UTC, nil
 	}

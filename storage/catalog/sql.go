@@ -180,3 +180,12 @@ func toTime(ns int64) time.Time {
 	}
 	return time.Unix(0, ns).UTC()
 }
+
+// prefixed puts a table's name before each column of a list.
+func prefixed(table, columns string) string {
+	names := strings.Split(columns, ",")
+	for i, name := range names {
+		names[i] = table + strings.TrimSpace(name)
+	}
+	return strings.Join(names, ", ")
+}

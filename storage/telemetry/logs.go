@@ -36,9 +36,10 @@ type Log struct {
 
 // LogFilter selects records; the zero LogFilter selects all.
 type LogFilter struct {
-	Text     string   // see Text
-	Levels   []string // of Levels; none keeps all
-	Services []string // none keeps all
+	Text       string       // see Text
+	Levels     []string     // of Levels; none keeps all
+	Services   []string     // none keeps all
+	Attributes []LabelMatch // all of which hold
 }
 
 // LogPage is a part of the records, newest first.
@@ -109,10 +110,10 @@ func (f LogFilter) where(p params) (string, error) {
 		where += " AND " + levelColumn + " IN (" + strings.Join(numbers, ", ") + ")"
 	}
 	if len(f.Services) > 0 {
-		where += " AND service IN {services:Array(String)}"
-		p["services"] = f.Services
+		where += " AND service IN {" + p.add("services", f.Services) + ":Array(String)}"
 	}
-	return where, nil
+	matches, err := whereAttributes(f.Attributes, p)
+	return where + matches, err
 }
 
 // Limits of one page of records.

@@ -58,6 +58,14 @@ func (p params) with(name string, value any) params {
 	return p
 }
 
+// add adds a value under a name of its own, so that conditions of one kind can stand beside each
+// other, and returns the name.
+func (p params) add(kind string, value any) string {
+	name := paramName(kind, len(p))
+	p[name] = value
+	return name
+}
+
 func (p params) args() []any {
 	args := make([]any, 0, len(p))
 	for name, value := range p {

@@ -123,23 +123,21 @@ func inner(phrase string) []string {
 // it as parameters.
 func (t Text) where(p params) string {
 	var b strings.Builder
-	for i, term := range t.terms {
+	for _, term := range t.terms {
 		b.WriteString(" AND ")
 		if term.exclude {
 			b.WriteString("NOT ")
 		}
 		b.WriteString("(")
 		if len(term.tokens) > 0 {
-			name := paramName("tokens", i)
-			p[name] = strings.Join(term.tokens, " ")
+			name := p.add("tokens", strings.Join(term.tokens, " "))
 			b.WriteString("hasAllTokens(lowerUTF8(body), lowerUTF8({" + name + ":String}))")
 			if term.part != "" {
 				b.WriteString(" AND ")
 			}
 		}
 		if term.part != "" {
-			name := paramName("part", i)
-			p[name] = "%" + likeEscaper.Replace(term.part) + "%"
+			name := p.add("part", "%"+likeEscaper.Replace(term.part)+"%")
 			b.WriteString("lowerUTF8(body) LIKE lowerUTF8({" + name + ":String})")
 		}
 		b.WriteString(")")
