@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/midwatch/midwatch/alerts/match"
 )
 
 // Kind is what a rule looks at.
@@ -262,12 +264,8 @@ type IssueQuery struct {
 	Levels []string `json:"levels,omitempty"`
 }
 
-// Match compares a label. Op is "=", "!=", "=~" or "!~"; regular expressions are anchored.
-type Match struct {
-	Label string `json:"label"`
-	Op    string `json:"op"`
-	Value string `json:"value"`
-}
+// Match is a condition on a label, in the language of routes and silences.
+type Match = match.Matcher
 
 // Duration is a length of time in whole seconds. As text it reads "5m", "1h30m", "3d".
 type Duration int64

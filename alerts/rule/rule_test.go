@@ -169,7 +169,7 @@ func TestZeroIsAChoiceAndNotADefault(t *testing.T) {
 }
 
 func TestClassesComeFromTheTable(t *testing.T) {
-	status := []Match{{"http.response.status_code", "=~", "5.."}}
+	status := []Match{{Label: "http.response.status_code", Op: "=~", Value: "5.."}}
 	for _, c := range []struct {
 		kind    Kind
 		query   Query
@@ -184,7 +184,7 @@ func TestClassesComeFromTheTable(t *testing.T) {
 		{Threshold, Query{Metric: "k8s.pod.restarts", Aggregate: "increase"}, false, Cause},
 		{LogMatch, Query{Text: "timeout"}, false, Cause},
 		{LogMatch, Query{Where: status}, false, Symptom},
-		{LogRatio, Query{Where: []Match{{"http.route", "!=", ""}}, Text: "x"}, false, Symptom},
+		{LogRatio, Query{Where: []Match{{Label: "http.route", Op: "!=", Value: ""}}, Text: "x"}, false, Symptom},
 		{LogRatio, Query{Text: "x"}, false, Cause},
 		{Cron, Query{}, true, Symptom},
 		{Cron, Query{}, false, Cause},
@@ -293,8 +293,8 @@ func TestEveryThingThatIsWrongIsNamed(t *testing.T) {
 		"query.source":       func(r *Rule) { r.Query.Source, r.Query.Text = Errors, "x" },
 		"query.aggregate":    func(r *Rule) { r.Query.Aggregate = "median" },
 		"query.bad":          func(r *Rule) { r.Query.Metric = "mine" },
-		"query.where[0]":     func(r *Rule) { r.Query.Where = []Match{{"a", "~", "b"}} },
-		"query.bad[0]":       func(r *Rule) { r.Query.Bad = []Match{{"a", "=~", "("}} },
+		"query.where[0]":     func(r *Rule) { r.Query.Where = []Match{{Label: "a", Op: "~", Value: "b"}} },
+		"query.bad[0]":       func(r *Rule) { r.Query.Bad = []Match{{Label: "a", Op: "=~", Value: "("}} },
 		"query.by[0]":        func(r *Rule) { r.Query.By = []string{"user_id"} },
 		"query.by[1]":        func(r *Rule) { r.Query.By = []string{"host", "host"} },
 		"levels":             func(r *Rule) { r.Levels = nil },
