@@ -166,6 +166,14 @@ func TestAGroupWhoseEntityEndedIsOverWithTheSecondSlot(t *testing.T) {
 	}
 }
 
+func TestAGroupThatHadDataAtTheSlotIsNotMissing(t *testing.T) {
+	m := two()
+	s := firing(m)
+	if events := Missing(m, s, true, 15*Minute, base+240, nil); len(events) != 0 {
+		t.Error(summary(events))
+	}
+}
+
 func TestAGroupThatIsMissingClosesUnconfirmed(t *testing.T) {
 	m := two()
 	s := firing(m)

@@ -560,10 +560,12 @@ func or[T comparable](v, def T) T {
 // Identity is a hash of the fields whose change means that what is known about the rule's groups is
 // about something else: kind and query. State survives every other edit.
 func Identity(r Rule) string {
+	q := r.WithDefaults().Query
+	q.Unit, q.Regions, q.MinAbs, q.Issue = "", 0, 0, nil // how it is told, and limits
 	text, err := json.Marshal(struct {
 		Kind  Kind
 		Query Query
-	}{r.Kind, r.WithDefaults().Query})
+	}{r.Kind, q})
 	if err != nil { // only a NaN can do that
 		text = []byte(r.ID)
 	}

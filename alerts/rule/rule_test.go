@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -458,4 +459,48 @@ func TestSlotsOfARuleAreSpreadAndStable(t *testing.T) {
 	if Slot(17, Minute, 17) != 17 || Slot(16, Minute, 17) != -43 {
 		t.Error("slots before the first")
 	}
+}
+
+func FuzzARuleIsRefusedOrWorks(f *testing.F) {
+	for _, r := range []Rule{checkout(), hot(), objective()} {
+		text, err := json.Marshal(r)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	f.Add([]byte(`{"id":"a","name":"a","kind":"cron","summary":"{{value}} {{"}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		r, err := Parse(text)
+		if err != nil {
+			return
+		}
+		_ = Warnings(r, Env{Lag: Hour})
+		_, _ = r.Sentence(), Identity(r)
+		if head := r.Headline(0, 0.5, base, base+60); utf8.RuneCountInString(head) > maxHeadline {
+			t.Errorf("a headline has %d characters: %s", utf8.RuneCountInString(head), head)
+		}
+		if Validate(r, Env{Rules: []Rule{checkout()}}) != nil {
+			return
+		}
+		r = r.WithDefaults()
+		_ = r.Expand(r.Summary, 0, 1, nil)
+		for i := range r.Levels {
+			m := r.Machine(i)
+			var s State
+			slot := int64(base)
+			var events []Event
+			for range 300 {
+				slot += m.Interval
+				events = Step(&m, &s, Observation{Breach, 1}, slot, events)
+			}
+			if fired := slices.ContainsFunc(events, func(e Event) bool { return e.Kind.Trigger() }); !fired && m.For < 250*m.Interval {
+				t.Errorf("level %d never fires: %+v", i, m)
+			}
+		}
+		again := mustJSON(t, r)
+		if _, err := Parse(again); err != nil && len(again) <= maxRuleBytes {
+			t.Errorf("%s: %v", again, err)
+		}
+	})
 }

@@ -301,6 +301,7 @@ func Missing(m []Machine, s []State, ended bool, closeAfter Duration, slot int64
 	for i := range s {
 		silent := slot - s[i].NoDataSince
 		switch {
+		case s[i].NoDataSince == 0: // the slot was stepped before, with data
 		case ended && silent >= m[i].Interval:
 			return Remove(s, EntityGone, slot, out)
 		case m[i].NoData == NoDataKeep && silent >= int64(closeAfter):
