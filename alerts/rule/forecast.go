@@ -143,9 +143,7 @@ func judge(left, used, slack, margin float64) Severity {
 }
 
 // hour is the mean of an hour's points, and how many it has.
-type hour struct {
-	at, mean, weight, high float64
-}
+type hour struct{ at, mean, weight float64 }
 
 // hours are the hours before now that have points, oldest first; at is in seconds before now, so
 // negative.
@@ -162,7 +160,6 @@ func hours(points []Point, now int64) []hour {
 		h.weight++
 		h.at += (float64(p.Time-now) - h.at) / h.weight
 		h.mean += (p.Value - h.mean) / h.weight
-		h.high = max(h.high, p.Value)
 	}
 	return out
 }
@@ -228,10 +225,8 @@ func left(points []Point, h []hour, capacity float64, now int64) (float64, strin
 	return min(until(newest, short.slope, capacity), until(newest, long.slope, capacity)), "use grows steadily"
 }
 
+// until is the time until full along a slope that is positive.
 func until(used, slope, capacity float64) float64 {
-	if slope <= 0 {
-		return never
-	}
 	return min(max(capacity-used, 0)/slope, never)
 }
 

@@ -417,6 +417,25 @@ func TestADelayBelowTheLagIsAWarning(t *testing.T) {
 	}
 }
 
+func TestEveryWallMakesALeadingRule(t *testing.T) {
+	for _, wall := range Walls() {
+		r := Rule{
+			Kind: Threshold, Class: Leading, Wall: wall, Consequence: "Orders fail.", TimeToSymptom: Hour, ApprovedBy: "grace",
+		}
+		if class, err := r.Classify(); err != nil || class != Leading {
+			t.Errorf("%s: %v, %v", wall, class, err)
+		}
+	}
+}
+
+func TestEveryKindReadsItsDefaultSource(t *testing.T) {
+	for kind, d := range kinds {
+		if len(reads[kind]) == 0 || reads[kind][0] != d.source {
+			t.Errorf("%s reads %v, and %s by default", kind, reads[kind], d.source)
+		}
+	}
+}
+
 func TestStateSurvivesEditsOfEverythingButTheQuery(t *testing.T) {
 	r := checkout()
 	id := Identity(r)

@@ -263,3 +263,36 @@ func TestTheWorstGroupsAreFollowedAndOpenOnesNeverDropped(t *testing.T) {
 		t.Errorf("open groups were dropped: %+v", all)
 	}
 }
+
+func TestALimitThatIsNoneIsRefused(t *testing.T) {
+	for _, l := range []Level{{}, {Fire: "5"}, {Fire: "> 5", Recover: "less"}} {
+		r := checkout()
+		r.Levels = []Level{l}
+		if _, err := r.Judge(); err == nil {
+			t.Errorf("%+v is read", l)
+		}
+	}
+}
+
+func TestQuantilesHaveNames(t *testing.T) {
+	for name, want := range map[string]float64{"p50": 0.5, "p99.9": 0.999, "p1": 0.01} {
+		if q, ok := Quantile(name); !ok || math.Abs(q-want) > 1e-12 {
+			t.Errorf("%s: %v, %v", name, q, ok)
+		}
+	}
+	for _, name := range []string{"", "p", "pp", "p0", "p100", "p-5", "p+5", "p1e1", "99", "p99.9999", "pNaN", "avg"} {
+		if q, ok := Quantile(name); ok {
+			t.Errorf("%s is %v", name, q)
+		}
+	}
+}
+
+func TestTheMedianOfAnEvenNumberLiesBetween(t *testing.T) {
+	values := []float64{4, 1, 3, 2}
+	if m := median(values); m != 2.5 || values[0] != 4 {
+		t.Errorf("%v of %v", m, values)
+	}
+	if m := median(nil); m != 0 {
+		t.Errorf("of none: %v", m)
+	}
+}
