@@ -388,6 +388,19 @@ func TestDetailsAndGuessesDoNotPage(t *testing.T) {
 	}
 }
 
+func TestShortSlotsAreForSymptoms(t *testing.T) {
+	r := checkout()
+	r.Interval = 10
+	if err := Validate(r, Env{}); err != nil {
+		t.Error(err)
+	}
+	r = hot()
+	r.Interval, r.Levels[0].Severity = 10, Ticket
+	if err := Validate(r, Env{}); !slices.Equal(problems(err), []string{"interval"}) {
+		t.Error(err)
+	}
+}
+
 func TestDependenciesDoNotGoInCircles(t *testing.T) {
 	a, b, c := checkout(), checkout(), checkout()
 	a.ID, b.ID, c.ID = "a", "b", "c"

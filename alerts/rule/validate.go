@@ -312,6 +312,7 @@ func (c *checker) class(r Rule) {
 	if err != nil {
 		c.add("class", "%v", err)
 	}
+	c.need(c.r.Interval >= 30*Second || class == Symptom, "interval", "slots of %s are for what users feel", c.r.Interval)
 	for i, l := range c.r.Levels {
 		at := fmt.Sprintf("levels[%d].severity", i)
 		if class == Cause && l.Severity == Page {
