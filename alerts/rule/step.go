@@ -458,10 +458,6 @@ func (s *State) remove(reason Reason, slot int64, out []Event) []Event {
 func StepLevels(m []Machine, s []State, o []Observation, slot int64, out []Event) []Event {
 	higher := false
 	for i := range m {
-		if slot <= s[i].LastSlot {
-			higher = higher || s[i].Status.Open()
-			continue
-		}
 		from := len(out)
 		out = Step(&m[i], &s[i], o[i], slot, out)
 		out = mute(&s[i], i, higher, from, slot, out)
