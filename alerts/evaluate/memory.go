@@ -211,7 +211,20 @@ func (p *Plan) verdicts(row *Row, slot int) []rule.Observation {
 		return row.Judged[slot]
 	}
 	n := row.Numbers[slot]
-	out := make([]rule.Observation, 0, len(p.machines))
+	out := p.judgeNumber(n.Number, make([]rule.Observation, 0, len(p.machines)))
+	if n.End == nil {
+		return out
+	}
+	end := p.ended(*n.End)
+	for i := range out {
+		if out[i].Verdict == rule.Breach && end[i] {
+			out[i].Verdict = rule.Grey // neither evidence nor recovery
+		}
+	}
+	return out
+}
+
+func (p *Plan) judgeNumber(n Number, out []rule.Observation) []rule.Observation {
 	switch p.Rule.Kind {
 	case rule.ErrorRate, rule.LogRatio:
 		return p.judge.Ratio(n.Bad, n.Total, out)
@@ -228,6 +241,20 @@ func (p *Plan) verdicts(row *Row, slot int) []rule.Observation {
 		}
 	}
 	return p.judge.Number(n.Value, n.Samples, out)
+}
+
+// ended reports for each level whether a trouble of the window is over at its end. Where nothing came
+// for two minutes nobody knows, and the window has the last word.
+func (p *Plan) ended(end Number) []bool {
+	value, known := end.Value, end.Samples > 0
+	if p.Rule.Kind == rule.ErrorRate || p.Rule.Kind == rule.LogRatio {
+		value, known = end.Bad/end.Total, end.Total > 0
+	}
+	over := make([]bool, len(p.judge.Limits))
+	for i, l := range p.judge.Limits {
+		over[i] = known && l.Verdict(value) != rule.Breach
+	}
+	return over
 }
 
 // Step moves m on by one slot of a table and appends what happened to out.

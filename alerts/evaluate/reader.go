@@ -224,7 +224,7 @@ func (r *Reader) fold(ctx context.Context, step, from, to int64, asks []Ask, str
 	folds := make([]*fold, len(asks))
 	var names []string
 	for i, a := range asks {
-		folds[i] = &fold{ask: a, from: from, groups: map[int]*sums{}}
+		folds[i] = newFold(a, from)
 		a.Plan.metrics.arrange(&r.index)
 		for _, s := range a.Plan.metrics.chosen {
 			if users[s.metric] == nil {
@@ -355,26 +355,22 @@ func countRows(a Ask, from int64, groups map[string][]count) []Row {
 	p := a.Plan
 	rows := make([]Row, 0, len(groups))
 	for key, counts := range groups {
-		row := Row{Key: key, Numbers: make([]Number, a.Slots)}
+		row := Row{Key: key, Numbers: make([]Numbers, a.Slots)}
 		if len(p.Rule.Query.By) > 0 {
 			row.Values = []string{key}
 		}
 		first, any := 0, false
 		for i := range row.Numbers {
-			end := a.First + int64(i)*p.interval - p.delay - from
-			for first < len(counts) && counts[first].n < (end-p.window)/p.step {
+			to := (a.First + int64(i)*p.interval - p.delay - from) / p.step
+			for first < len(counts) && counts[first].n < to-p.window/p.step {
 				first++
 			}
 			n := &row.Numbers[i]
-			for _, c := range counts[first:] {
-				if c.n >= end/p.step {
-					break
-				}
-				n.Total += c.total
-				n.Bad += c.bad
+			n.Number = countIn(counts[first:], to-p.window/p.step, to)
+			if spans := p.spans(); len(spans) > 1 { // what was not logged did not happen: the first will do
+				end := countIn(counts[first:], to-spans[1]/p.step, to)
+				n.End = &end
 			}
-			n.Samples = n.Total
-			n.Value = n.Bad
 			any = any || n.Samples > 0
 		}
 		if any {
@@ -383,6 +379,21 @@ func countRows(a Ask, from int64, groups map[string][]count) []Row {
 	}
 	slices.SortFunc(rows, func(a, b Row) int { return cmp.Compare(a.Key, b.Key) })
 	return rows
+}
+
+// countIn is what was counted in the buckets [from, to).
+func countIn(counts []count, from, to int64) (n Number) {
+	for _, c := range counts {
+		if c.n >= to {
+			break
+		}
+		if c.n >= from {
+			n.Total += c.total
+			n.Bad += c.bad
+		}
+	}
+	n.Samples, n.Value = n.Total, n.Bad
+	return n
 }
 
 // services are the labels that name the service of a record.

@@ -225,9 +225,43 @@ type cell struct {
 
 // fold makes the rows of a table out of series, which come one after another.
 type fold struct {
-	ask    Ask
-	from   int64 // of bucket 0, in Unix seconds
-	groups map[int]*sums
+	ask  Ask
+	from int64 // of bucket 0, in Unix seconds
+	// spans are the lengths that are looked at: the window, and its ends if they are shorter.
+	spans  []int64
+	groups []map[int]*sums // by span
+}
+
+func newFold(a Ask, from int64) *fold {
+	f := &fold{ask: a, from: from, spans: a.Plan.spans()}
+	for range f.spans {
+		f.groups = append(f.groups, map[int]*sums{})
+	}
+	return f
+}
+
+// spans are the lengths of the window and of its ends, in whole buckets.
+func (p *Plan) spans() []int64 {
+	spans := []int64{p.window}
+	for _, length := range endings {
+		length = (length + p.step - 1) / p.step * p.step
+		if p.sustained() && length < p.window {
+			spans = append(spans, length)
+		}
+	}
+	return spans
+}
+
+// sustained reports whether a breach has to be there at the end of the window, too. What is counted
+// until it is too much has no such end.
+func (p *Plan) sustained() bool {
+	switch p.Rule.Kind {
+	case rule.ErrorRate, rule.LogRatio:
+		return true
+	case rule.Threshold:
+		return p.Rule.Query.Aggregate != "increase"
+	}
+	return false
 }
 
 // add adds a series. What the values of a series in a window come to, and what the series of a group
@@ -251,16 +285,19 @@ func (f *fold) add(at place, b []bucket) {
 		if b[first].n >= to {
 			continue
 		}
-		part, growth := window(b[first:], from, to)
-		f.put(at, i, part, growth)
+		for k, length := range f.spans {
+			if part, growth := window(b[first:], to-length/p.step, to); part.Count > 0 {
+				f.put(k, at, i, part, growth)
+			}
+		}
 	}
 }
 
-func (f *fold) put(at place, slot int, part telemetry.Partial, growth float64) {
-	g := f.groups[at.group]
+func (f *fold) put(span int, at place, slot int, part telemetry.Partial, growth float64) {
+	g := f.groups[span][at.group]
 	if g == nil {
 		g = &sums{cells: make([]cell, f.ask.Slots)}
-		f.groups[at.group] = g
+		f.groups[span][at.group] = g
 	}
 	c := &g.cells[slot]
 	switch at.role {
@@ -293,7 +330,7 @@ func (f *fold) put(at place, slot int, part telemetry.Partial, growth float64) {
 	case "last":
 		v = part.Last
 	case "rate":
-		v = growth / float64(p.window) * m.per
+		v = growth / float64(f.spans[span]) * m.per
 	case "increase":
 		v = growth
 	case "count":
@@ -329,11 +366,16 @@ func (g *sums) bucket(le float64, slots int) []float64 {
 // rows are the rows of the table, by key.
 func (f *fold) rows() []Row {
 	m := f.ask.Plan.metrics
-	rows := make([]Row, 0, len(f.groups))
-	for i, g := range f.groups {
-		row := Row{Key: m.keys[i].key, Values: m.keys[i].values, Numbers: make([]Number, f.ask.Slots)}
-		for slot, c := range g.cells {
-			row.Numbers[slot] = f.number(g, slot, c)
+	rows := make([]Row, 0, len(f.groups[0]))
+	for i := range f.groups[0] {
+		row := Row{Key: m.keys[i].key, Values: m.keys[i].values, Numbers: make([]Numbers, f.ask.Slots)}
+		for slot := range row.Numbers {
+			n := &row.Numbers[slot]
+			n.Number = f.number(0, i, slot)
+			for span := 1; span < len(f.spans) && (n.End == nil || n.End.Samples == 0); span++ {
+				end := f.number(span, i, slot)
+				n.End = &end
+			}
 		}
 		rows = append(rows, row)
 	}
@@ -341,8 +383,12 @@ func (f *fold) rows() []Row {
 	return rows
 }
 
-func (f *fold) number(g *sums, slot int, c cell) Number {
-	m := f.ask.Plan.metrics
+func (f *fold) number(span, group, slot int) Number {
+	g := f.groups[span][group]
+	if g == nil {
+		return Number{}
+	}
+	m, c := f.ask.Plan.metrics, g.cells[slot]
 	n := Number{Samples: c.samples, Value: c.value, Bad: c.bad, Total: c.total}
 	switch {
 	case c.series == 0:

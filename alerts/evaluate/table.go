@@ -16,12 +16,24 @@ type Number struct {
 	Bad, Total float64
 }
 
+// Numbers are those of a window, and of its end: the last minute, or two where nothing came in that.
+// A window remembers a trouble for longer than it lasts, often for longer than evidence has to: that
+// it is still there only its end says.
+type Numbers struct {
+	Number
+	// End is nil where the window is no longer than its end.
+	End *Number
+}
+
+// endings are the lengths of the ends of windows, in seconds.
+var endings = [...]int64{60, 120}
+
 // Row is one group of a Table.
 type Row struct {
 	Key    string
 	Values []string // of the rule's By
 	// Numbers has one for each slot.
-	Numbers []Number
+	Numbers []Numbers
 	// Judged are the observations of a slot, by level, where a kind has limits of its own; else nil.
 	Judged [][]rule.Observation
 }
