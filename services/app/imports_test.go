@@ -79,6 +79,7 @@ func TestWhoMayImportWhat(t *testing.T) {
 		"services/query":              {"services/ingest", "services/writer", "services/console", "services/alerting"},
 		"services/console":            {"services/ingest", "services/writer", "services/query", "services/alerting"},
 		"services/alerting":           {"services/ingest", "services/writer", "services/query", "services/console"},
+		"services/heartbeat":          {"services/ingest", "services/writer", "services/query", "services/console", "services/alerting"},
 		"services/keeper":             {"services/ingest", "services/writer", "services/query", "services/console", "services/alerting"},
 		"services/deadletter":         {"services/ingest", "services/writer", "services/query", "services/console", "services/alerting"},
 		"services/cli":                {"services/ingest", "services/writer", "services/query", "services/console", "services/alerting", "services/app"},

@@ -178,6 +178,7 @@ func (e MonitorStatus) Valid() bool {
 const (
 	NewScheduleKindCrontab  NewScheduleKind = "crontab"
 	NewScheduleKindInterval NewScheduleKind = "interval"
+	NewScheduleKindNone     NewScheduleKind = "none"
 )
 
 // Valid indicates whether the value is a known member of the NewScheduleKind enum.
@@ -186,6 +187,8 @@ func (e NewScheduleKind) Valid() bool {
 	case NewScheduleKindCrontab:
 		return true
 	case NewScheduleKindInterval:
+		return true
+	case NewScheduleKindNone:
 		return true
 	default:
 		return false
@@ -231,18 +234,40 @@ func (e ScheduleKind) Valid() bool {
 // Aggregate defines model for Aggregate.
 type Aggregate string
 
+// BadgeSettings defines model for BadgeSettings.
+type BadgeSettings struct {
+	StatusPage bool `json:"status_page"`
+}
+
+// Badges defines model for Badges.
+type Badges struct {
+	// BadgeUrl The badge of all monitors; with /<slug> before its .svg that of one. With .json in its place, an endpoint for shields.io.
+	//
+	// Example: https://midwatch.example.org/badge/0123456789abcdef0123456789abcdef.svg
+	BadgeUrl   string `json:"badge_url"`
+	StatusPage bool   `json:"status_page"`
+
+	// StatusUrl Answers only where status_page is true
+	StatusUrl string `json:"status_url"`
+}
+
 // Checkin defines model for Checkin.
 type Checkin struct {
-	DurationMs  *int64        `json:"duration_ms,omitempty"`
-	Environment string        `json:"environment"`
-	ExitCode    *int          `json:"exit_code,omitempty"`
-	Id          string        `json:"id"`
-	Message     string        `json:"message"`
-	Release     *string       `json:"release,omitempty"`
-	RunId       *string       `json:"run_id,omitempty"`
-	Source      string        `json:"source"`
-	Status      CheckinStatus `json:"status"`
-	Time        time.Time     `json:"time"`
+	DurationMs  *int64  `json:"duration_ms,omitempty"`
+	Environment string  `json:"environment"`
+	ExitCode    *int    `json:"exit_code,omitempty"`
+	Id          string  `json:"id"`
+	Message     string  `json:"message"`
+	Release     *string `json:"release,omitempty"`
+	RunId       *string `json:"run_id,omitempty"`
+	Source      string  `json:"source"`
+
+	// StartedAt When the run began, where that is known
+	StartedAt *time.Time    `json:"started_at,omitempty"`
+	Status    CheckinStatus `json:"status"`
+
+	// Time When the run ended, or began where it has not
+	Time time.Time `json:"time"`
 }
 
 // CheckinStatus defines model for CheckinStatus.
@@ -269,7 +294,10 @@ type Level string
 
 // Monitor defines model for Monitor.
 type Monitor struct {
-	CreatedAt      time.Time  `json:"created_at"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// DurationRatio The duration of the newest run that ended as a multiple of the usual one
+	DurationRatio  *float64   `json:"duration_ratio,omitempty"`
 	LastCheckinAt  *time.Time `json:"last_checkin_at,omitempty"`
 	LastDurationMs *int64     `json:"last_duration_ms,omitempty"`
 	Name           string     `json:"name"`
@@ -285,11 +313,21 @@ type Monitor struct {
 	Slug          string        `json:"slug"`
 	Status        MonitorStatus `json:"status"`
 	StatusSince   *time.Time    `json:"status_since,omitempty"`
-	Uuid          string        `json:"uuid"`
+
+	// UsualDurationMs The median of up to 30 successful runs before the newest one that ended; absent where there are less than 3
+	UsualDurationMs *int64 `json:"usual_duration_ms,omitempty"`
+	Uuid            string `json:"uuid"`
 }
 
 // MonitorStatus defines model for MonitorStatus.
 type MonitorStatus string
+
+// MonitorUpdate defines model for MonitorUpdate.
+type MonitorUpdate struct {
+	// Name Empty is the slug
+	Name     *string      `json:"name,omitempty"`
+	Schedule *NewSchedule `json:"schedule,omitempty"`
+}
 
 // NewMonitor defines model for NewMonitor.
 type NewMonitor struct {
@@ -308,11 +346,18 @@ type NewProject struct {
 
 // NewSchedule defines model for NewSchedule.
 type NewSchedule struct {
+	FailAfter         *int            `json:"fail_after,omitempty"`
 	Kind              NewScheduleKind `json:"kind"`
 	MarginSeconds     *int            `json:"margin_seconds,omitempty"`
 	MaxRuntimeSeconds *int            `json:"max_runtime_seconds,omitempty"`
-	Timezone          *string         `json:"timezone,omitempty"`
-	Value             string          `json:"value"`
+
+	// MissAfter fail_after by default
+	MissAfter    *int    `json:"miss_after,omitempty"`
+	RecoverAfter *int    `json:"recover_after,omitempty"`
+	Timezone     *string `json:"timezone,omitempty"`
+
+	// Value Empty for none
+	Value string `json:"value"`
 }
 
 // NewScheduleKind defines model for NewSchedule.Kind.
@@ -377,11 +422,20 @@ type RetentionDays struct {
 
 // Schedule defines model for Schedule.
 type Schedule struct {
+	// FailAfter How many bad runs in a row make a failed one count
+	FailAfter int `json:"fail_after"`
+
 	// Kind none expects nothing until it is told
 	Kind              ScheduleKind `json:"kind"`
 	MarginSeconds     int          `json:"margin_seconds"`
 	MaxRuntimeSeconds int          `json:"max_runtime_seconds"`
-	Timezone          string       `json:"timezone"`
+
+	// MissAfter How many bad runs in a row make a missed one count
+	MissAfter int `json:"miss_after"`
+
+	// RecoverAfter How many good runs in a row end it
+	RecoverAfter int    `json:"recover_after"`
+	Timezone     string `json:"timezone"`
 
 	// Value A cron expression, or for an interval its seconds
 	Value string `json:"value"`
@@ -459,8 +513,14 @@ type To = time.Time
 // CreateProjectJSONRequestBody defines body for CreateProject for application/json ContentType.
 type CreateProjectJSONRequestBody = NewProject
 
+// SetBadgesJSONRequestBody defines body for SetBadges for application/json ContentType.
+type SetBadgesJSONRequestBody = BadgeSettings
+
 // CreateMonitorJSONRequestBody defines body for CreateMonitor for application/json ContentType.
 type CreateMonitorJSONRequestBody = NewMonitor
+
+// UpdateMonitorJSONRequestBody defines body for UpdateMonitor for application/json ContentType.
+type UpdateMonitorJSONRequestBody = MonitorUpdate
 
 // SetRetentionJSONRequestBody defines body for SetRetention for application/json ContentType.
 type SetRetentionJSONRequestBody = RetentionDays
@@ -476,9 +536,30 @@ type ServerInterface interface {
 	// CreateProject Make a project with a fresh ingest key
 	// (POST /projects)
 	CreateProject(ctx echo.Context) error
+	// GetBadges Where the project's badges and its status page are
+	// (GET /projects/{project}/badges)
+	GetBadges(ctx echo.Context, project ProjectPath) error
+	// SetBadges Say whether the project has a status page that anybody who knows its address can read
+	// (PUT /projects/{project}/badges)
+	SetBadges(ctx echo.Context, project ProjectPath) error
+	// ReplaceBadgeKey Replace the key in the addresses of badges and status page; the old addresses stop to work
+	// (POST /projects/{project}/badges/key)
+	ReplaceBadgeKey(ctx echo.Context, project ProjectPath) error
 	// CreateMonitor Make a monitor
 	// (POST /projects/{project}/monitors)
 	CreateMonitor(ctx echo.Context, project ProjectPath) error
+	// DeleteMonitor Forget a monitor; its check-ins stay until they are too old
+	// (DELETE /projects/{project}/monitors/{slug})
+	DeleteMonitor(ctx echo.Context, project ProjectPath, slug Slug) error
+	// UpdateMonitor Change a monitor's name or schedule; what is left out stays
+	// (PATCH /projects/{project}/monitors/{slug})
+	UpdateMonitor(ctx echo.Context, project ProjectPath, slug Slug) error
+	// PauseMonitor Expect nothing of a job; its check-ins are kept
+	// (POST /projects/{project}/monitors/{slug}/pause)
+	PauseMonitor(ctx echo.Context, project ProjectPath, slug Slug) error
+	// ResumeMonitor Watch a paused job again, from its next check-in on
+	// (POST /projects/{project}/monitors/{slug}/resume)
+	ResumeMonitor(ctx echo.Context, project ProjectPath, slug Slug) error
 	// ListNotices What happened to the project's data without its doing in the last seven days, newest first
 	// (GET /projects/{project}/notices)
 	ListNotices(ctx echo.Context, project ProjectPath) error
@@ -525,6 +606,54 @@ func (w *ServerInterfaceWrapper) CreateProject(ctx echo.Context) error {
 	return err
 }
 
+// GetBadges converts echo context to params.
+func (w *ServerInterfaceWrapper) GetBadges(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetBadges(ctx, project)
+	return err
+}
+
+// SetBadges converts echo context to params.
+func (w *ServerInterfaceWrapper) SetBadges(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SetBadges(ctx, project)
+	return err
+}
+
+// ReplaceBadgeKey converts echo context to params.
+func (w *ServerInterfaceWrapper) ReplaceBadgeKey(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReplaceBadgeKey(ctx, project)
+	return err
+}
+
 // CreateMonitor converts echo context to params.
 func (w *ServerInterfaceWrapper) CreateMonitor(ctx echo.Context) error {
 	var err error
@@ -538,6 +667,102 @@ func (w *ServerInterfaceWrapper) CreateMonitor(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.CreateMonitor(ctx, project)
+	return err
+}
+
+// DeleteMonitor converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteMonitor(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "slug" -------------
+	var slug Slug
+
+	err = runtime.BindStyledParameterWithOptions("simple", "slug", ctx.Param("slug"), &slug, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter slug: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteMonitor(ctx, project, slug)
+	return err
+}
+
+// UpdateMonitor converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateMonitor(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "slug" -------------
+	var slug Slug
+
+	err = runtime.BindStyledParameterWithOptions("simple", "slug", ctx.Param("slug"), &slug, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter slug: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateMonitor(ctx, project, slug)
+	return err
+}
+
+// PauseMonitor converts echo context to params.
+func (w *ServerInterfaceWrapper) PauseMonitor(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "slug" -------------
+	var slug Slug
+
+	err = runtime.BindStyledParameterWithOptions("simple", "slug", ctx.Param("slug"), &slug, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter slug: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PauseMonitor(ctx, project, slug)
+	return err
+}
+
+// ResumeMonitor converts echo context to params.
+func (w *ServerInterfaceWrapper) ResumeMonitor(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "slug" -------------
+	var slug Slug
+
+	err = runtime.BindStyledParameterWithOptions("simple", "slug", ctx.Param("slug"), &slug, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter slug: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ResumeMonitor(ctx, project, slug)
 	return err
 }
 
@@ -689,6 +914,13 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.PUT(options.BaseURL+"/projects/:project/retention", wrapper.SetRetention, options.OperationMiddlewares["setRetention"]...)
 	router.GET(options.BaseURL+"/projects/:project/notices", wrapper.ListNotices, options.OperationMiddlewares["listNotices"]...)
 	router.POST(options.BaseURL+"/projects/:project/monitors", wrapper.CreateMonitor, options.OperationMiddlewares["createMonitor"]...)
+	router.DELETE(options.BaseURL+"/projects/:project/monitors/:slug", wrapper.DeleteMonitor, options.OperationMiddlewares["deleteMonitor"]...)
+	router.PATCH(options.BaseURL+"/projects/:project/monitors/:slug", wrapper.UpdateMonitor, options.OperationMiddlewares["updateMonitor"]...)
+	router.POST(options.BaseURL+"/projects/:project/monitors/:slug/pause", wrapper.PauseMonitor, options.OperationMiddlewares["pauseMonitor"]...)
+	router.POST(options.BaseURL+"/projects/:project/monitors/:slug/resume", wrapper.ResumeMonitor, options.OperationMiddlewares["resumeMonitor"]...)
+	router.GET(options.BaseURL+"/projects/:project/badges", wrapper.GetBadges, options.OperationMiddlewares["getBadges"]...)
+	router.PUT(options.BaseURL+"/projects/:project/badges", wrapper.SetBadges, options.OperationMiddlewares["setBadges"]...)
+	router.POST(options.BaseURL+"/projects/:project/badges/key", wrapper.ReplaceBadgeKey, options.OperationMiddlewares["replaceBadgeKey"]...)
 
 }
 
@@ -771,6 +1003,124 @@ func (response CreateProjectdefaultJSONResponse) VisitCreateProjectResponse(w ht
 	return err
 }
 
+type GetBadgesRequestObject struct {
+	Project ProjectPath `json:"project"`
+}
+
+type GetBadgesResponseObject interface {
+	VisitGetBadgesResponse(w http.ResponseWriter) error
+}
+
+type GetBadges200JSONResponse Badges
+
+func (response GetBadges200JSONResponse) VisitGetBadgesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetBadgesdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetBadgesdefaultJSONResponse) VisitGetBadgesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetBadgesRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Body    *SetBadgesJSONRequestBody
+}
+
+type SetBadgesResponseObject interface {
+	VisitSetBadgesResponse(w http.ResponseWriter) error
+}
+
+type SetBadges200JSONResponse Badges
+
+func (response SetBadges200JSONResponse) VisitSetBadgesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetBadgesdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SetBadgesdefaultJSONResponse) VisitSetBadgesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceBadgeKeyRequestObject struct {
+	Project ProjectPath `json:"project"`
+}
+
+type ReplaceBadgeKeyResponseObject interface {
+	VisitReplaceBadgeKeyResponse(w http.ResponseWriter) error
+}
+
+type ReplaceBadgeKey200JSONResponse Badges
+
+func (response ReplaceBadgeKey200JSONResponse) VisitReplaceBadgeKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceBadgeKeydefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ReplaceBadgeKeydefaultJSONResponse) VisitReplaceBadgeKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type CreateMonitorRequestObject struct {
 	Project ProjectPath `json:"project"`
 	Body    *CreateMonitorJSONRequestBody
@@ -800,6 +1150,161 @@ type CreateMonitordefaultJSONResponse struct {
 }
 
 func (response CreateMonitordefaultJSONResponse) VisitCreateMonitorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteMonitorRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Slug    Slug        `json:"slug"`
+}
+
+type DeleteMonitorResponseObject interface {
+	VisitDeleteMonitorResponse(w http.ResponseWriter) error
+}
+
+type DeleteMonitor204Response struct {
+}
+
+func (response DeleteMonitor204Response) VisitDeleteMonitorResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteMonitordefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteMonitordefaultJSONResponse) VisitDeleteMonitorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateMonitorRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Slug    Slug        `json:"slug"`
+	Body    *UpdateMonitorJSONRequestBody
+}
+
+type UpdateMonitorResponseObject interface {
+	VisitUpdateMonitorResponse(w http.ResponseWriter) error
+}
+
+type UpdateMonitor200JSONResponse Monitor
+
+func (response UpdateMonitor200JSONResponse) VisitUpdateMonitorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateMonitordefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response UpdateMonitordefaultJSONResponse) VisitUpdateMonitorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseMonitorRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Slug    Slug        `json:"slug"`
+}
+
+type PauseMonitorResponseObject interface {
+	VisitPauseMonitorResponse(w http.ResponseWriter) error
+}
+
+type PauseMonitor200JSONResponse Monitor
+
+func (response PauseMonitor200JSONResponse) VisitPauseMonitorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseMonitordefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response PauseMonitordefaultJSONResponse) VisitPauseMonitorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeMonitorRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Slug    Slug        `json:"slug"`
+}
+
+type ResumeMonitorResponseObject interface {
+	VisitResumeMonitorResponse(w http.ResponseWriter) error
+}
+
+type ResumeMonitor200JSONResponse Monitor
+
+func (response ResumeMonitor200JSONResponse) VisitResumeMonitorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeMonitordefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ResumeMonitordefaultJSONResponse) VisitResumeMonitorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -1103,9 +1608,30 @@ type StrictServerInterface interface {
 	// CreateProject Make a project with a fresh ingest key
 	// (POST /projects)
 	CreateProject(ctx context.Context, request CreateProjectRequestObject) (CreateProjectResponseObject, error)
+	// GetBadges Where the project's badges and its status page are
+	// (GET /projects/{project}/badges)
+	GetBadges(ctx context.Context, request GetBadgesRequestObject) (GetBadgesResponseObject, error)
+	// SetBadges Say whether the project has a status page that anybody who knows its address can read
+	// (PUT /projects/{project}/badges)
+	SetBadges(ctx context.Context, request SetBadgesRequestObject) (SetBadgesResponseObject, error)
+	// ReplaceBadgeKey Replace the key in the addresses of badges and status page; the old addresses stop to work
+	// (POST /projects/{project}/badges/key)
+	ReplaceBadgeKey(ctx context.Context, request ReplaceBadgeKeyRequestObject) (ReplaceBadgeKeyResponseObject, error)
 	// CreateMonitor Make a monitor
 	// (POST /projects/{project}/monitors)
 	CreateMonitor(ctx context.Context, request CreateMonitorRequestObject) (CreateMonitorResponseObject, error)
+	// DeleteMonitor Forget a monitor; its check-ins stay until they are too old
+	// (DELETE /projects/{project}/monitors/{slug})
+	DeleteMonitor(ctx context.Context, request DeleteMonitorRequestObject) (DeleteMonitorResponseObject, error)
+	// UpdateMonitor Change a monitor's name or schedule; what is left out stays
+	// (PATCH /projects/{project}/monitors/{slug})
+	UpdateMonitor(ctx context.Context, request UpdateMonitorRequestObject) (UpdateMonitorResponseObject, error)
+	// PauseMonitor Expect nothing of a job; its check-ins are kept
+	// (POST /projects/{project}/monitors/{slug}/pause)
+	PauseMonitor(ctx context.Context, request PauseMonitorRequestObject) (PauseMonitorResponseObject, error)
+	// ResumeMonitor Watch a paused job again, from its next check-in on
+	// (POST /projects/{project}/monitors/{slug}/resume)
+	ResumeMonitor(ctx context.Context, request ResumeMonitorRequestObject) (ResumeMonitorResponseObject, error)
 	// ListNotices What happened to the project's data without its doing in the last seven days, newest first
 	// (GET /projects/{project}/notices)
 	ListNotices(ctx context.Context, request ListNoticesRequestObject) (ListNoticesResponseObject, error)
@@ -1210,6 +1736,104 @@ func (sh *strictHandler) CreateProject(ctx echo.Context) error {
 	return nil
 }
 
+// GetBadges operation middleware
+func (sh *strictHandler) GetBadges(ctx echo.Context, project ProjectPath) error {
+	var request GetBadgesRequestObject
+
+	request.Project = project
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetBadges(ctx.Request().Context(), request.(GetBadgesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetBadges")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetBadgesResponseObject); ok {
+		return validResponse.VisitGetBadgesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SetBadges operation middleware
+func (sh *strictHandler) SetBadges(ctx echo.Context, project ProjectPath) error {
+	var request SetBadgesRequestObject
+
+	request.Project = project
+
+	var body SetBadgesJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SetBadges(ctx.Request().Context(), request.(SetBadgesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetBadges")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SetBadgesResponseObject); ok {
+		return validResponse.VisitSetBadgesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ReplaceBadgeKey operation middleware
+func (sh *strictHandler) ReplaceBadgeKey(ctx echo.Context, project ProjectPath) error {
+	var request ReplaceBadgeKeyRequestObject
+
+	request.Project = project
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReplaceBadgeKey(ctx.Request().Context(), request.(ReplaceBadgeKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReplaceBadgeKey")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ReplaceBadgeKeyResponseObject); ok {
+		return validResponse.VisitReplaceBadgeKeyResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // CreateMonitor operation middleware
 func (sh *strictHandler) CreateMonitor(ctx echo.Context, project ProjectPath) error {
 	var request CreateMonitorRequestObject
@@ -1252,6 +1876,133 @@ func (sh *strictHandler) CreateMonitor(ctx echo.Context, project ProjectPath) er
 		return err
 	} else if validResponse, ok := response.(CreateMonitorResponseObject); ok {
 		return validResponse.VisitCreateMonitorResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteMonitor operation middleware
+func (sh *strictHandler) DeleteMonitor(ctx echo.Context, project ProjectPath, slug Slug) error {
+	var request DeleteMonitorRequestObject
+
+	request.Project = project
+	request.Slug = slug
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteMonitor(ctx.Request().Context(), request.(DeleteMonitorRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteMonitor")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteMonitorResponseObject); ok {
+		return validResponse.VisitDeleteMonitorResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// UpdateMonitor operation middleware
+func (sh *strictHandler) UpdateMonitor(ctx echo.Context, project ProjectPath, slug Slug) error {
+	var request UpdateMonitorRequestObject
+
+	request.Project = project
+	request.Slug = slug
+
+	var body UpdateMonitorJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateMonitor(ctx.Request().Context(), request.(UpdateMonitorRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateMonitor")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UpdateMonitorResponseObject); ok {
+		return validResponse.VisitUpdateMonitorResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PauseMonitor operation middleware
+func (sh *strictHandler) PauseMonitor(ctx echo.Context, project ProjectPath, slug Slug) error {
+	var request PauseMonitorRequestObject
+
+	request.Project = project
+	request.Slug = slug
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PauseMonitor(ctx.Request().Context(), request.(PauseMonitorRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PauseMonitor")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PauseMonitorResponseObject); ok {
+		return validResponse.VisitPauseMonitorResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ResumeMonitor operation middleware
+func (sh *strictHandler) ResumeMonitor(ctx echo.Context, project ProjectPath, slug Slug) error {
+	var request ResumeMonitorRequestObject
+
+	request.Project = project
+	request.Slug = slug
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ResumeMonitor(ctx.Request().Context(), request.(ResumeMonitorRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResumeMonitor")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ResumeMonitorResponseObject); ok {
+		return validResponse.VisitResumeMonitorResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -1,5 +1,5 @@
-// Package console is the control plane's side of Midwatch's API: signing in, projects, keys and
-// monitors.
+// Package console is the control plane's side of Midwatch's API: signing in, projects, keys,
+// monitors and where they are shown.
 package console
 
 import (
@@ -61,6 +61,14 @@ func (s *Server) Mount(e *echo.Echo) {
 			"setRetention":  guarded(body[RetentionDays]),
 			"listNotices":   guarded(),
 			"createMonitor": guarded(body[NewMonitor]),
+			"updateMonitor": guarded(body[MonitorUpdate]),
+			"deleteMonitor": guarded(),
+			"pauseMonitor":  guarded(),
+			"resumeMonitor": guarded(),
+
+			"getBadges":       guarded(),
+			"setBadges":       guarded(body[BadgeSettings]),
+			"replaceBadgeKey": guarded(),
 		},
 	})
 	e.Any(basePath, unknown)

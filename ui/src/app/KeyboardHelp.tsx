@@ -32,6 +32,7 @@ const groups: { name: string; keys: [string, string][] }[] = [
       ["Enter", "Open"],
       ["o", "Open"],
       ["Esc", "Close"],
+      ["e", "Edit the monitor"],
     ],
   },
   {

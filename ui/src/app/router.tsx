@@ -10,7 +10,7 @@ import {
   type ErrorComponentProps,
 } from "@tanstack/react-router";
 import { ErrorNote } from "../components/Page";
-import { issueAddress, issuesAddress, logsAddress, metricsAddress, rangeAddress, signInAddress } from "../lib/addresses";
+import { issueAddress, issuesAddress, logsAddress, metricsAddress, monitorsAddress, rangeAddress, signInAddress } from "../lib/addresses";
 import { ApiError } from "../lib/api";
 import { pref, setPref } from "../lib/prefs";
 import { queryClient, sessionQuery } from "../lib/query";
@@ -127,6 +127,7 @@ const issue = createRoute({
 const monitors = createRoute({
   getParentRoute: () => project,
   path: "monitors",
+  validateSearch: monitorsAddress,
   component: lazyRouteComponent(() => import("../features/monitors/MonitorsPage"), "MonitorsPage"),
 });
 
@@ -134,6 +135,12 @@ const monitor = createRoute({
   getParentRoute: () => project,
   path: "monitors/$slug",
   component: lazyRouteComponent(() => import("../features/monitors/MonitorPage"), "MonitorPage"),
+});
+
+const editMonitor = createRoute({
+  getParentRoute: () => project,
+  path: "monitors/$slug/edit",
+  component: lazyRouteComponent(() => import("../features/monitors/EditMonitorPage"), "EditMonitorPage"),
 });
 
 const newMonitor = createRoute({
@@ -195,7 +202,7 @@ export const router = createRouter({
     home,
     signin,
     newProject,
-    project.addChildren([projectHome, overview, logs, metrics, issues, issue, monitors, monitor, newMonitor, settings]),
+    project.addChildren([projectHome, overview, logs, metrics, issues, issue, monitors, monitor, editMonitor, newMonitor, settings]),
   ]),
   parseSearch,
   stringifySearch,

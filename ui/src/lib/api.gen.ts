@@ -361,6 +361,111 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/projects/{project}/monitors/{slug}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                slug: components["parameters"]["Slug"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Forget a monitor; its check-ins stay until they are too old */
+        delete: operations["deleteMonitor"];
+        options?: never;
+        head?: never;
+        /** Change a monitor's name or schedule; what is left out stays */
+        patch: operations["updateMonitor"];
+        trace?: never;
+    };
+    "/projects/{project}/monitors/{slug}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                slug: components["parameters"]["Slug"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Expect nothing of a job; its check-ins are kept */
+        post: operations["pauseMonitor"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/monitors/{slug}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                slug: components["parameters"]["Slug"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Watch a paused job again, from its next check-in on */
+        post: operations["resumeMonitor"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/badges": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        /** Where the project's badges and its status page are */
+        get: operations["getBadges"];
+        /** Say whether the project has a status page that anybody who knows its address can read */
+        put: operations["setBadges"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/badges/key": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Replace the key in the addresses of badges and status page; the old addresses stop to work */
+        post: operations["replaceBadgeKey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/projects/{project}/monitors/{slug}/checkins": {
         parameters: {
             query: {
@@ -780,6 +885,16 @@ export interface components {
             last_checkin_at?: string;
             /** Format: int64 */
             last_duration_ms?: number;
+            /**
+             * Format: int64
+             * @description The median of up to 30 successful runs before the newest one that ended; absent where there are less than 3
+             */
+            usual_duration_ms?: number;
+            /**
+             * Format: double
+             * @description The duration of the newest run that ended as a multiple of the usual one
+             */
+            duration_ratio?: number;
             /** Format: date-time */
             next_expected_at?: string;
             ping_url: string;
@@ -797,6 +912,12 @@ export interface components {
             timezone: string;
             margin_seconds: number;
             max_runtime_seconds: number;
+            /** @description How many bad runs in a row make a failed one count */
+            fail_after: number;
+            /** @description How many bad runs in a row make a missed one count */
+            miss_after: number;
+            /** @description How many good runs in a row end it */
+            recover_after: number;
         };
         NewMonitor: {
             slug: string;
@@ -805,22 +926,64 @@ export interface components {
         };
         NewSchedule: {
             /** @enum {string} */
-            kind: "crontab" | "interval";
+            kind: "none" | "crontab" | "interval";
+            /** @description Empty for none */
             value: string;
             timezone?: string;
             margin_seconds?: number;
             max_runtime_seconds?: number;
+            /** @default 1 */
+            fail_after: number;
+            /** @description fail_after by default */
+            miss_after?: number;
+            /** @default 1 */
+            recover_after: number;
+        };
+        MonitorUpdate: {
+            /** @description Empty is the slug */
+            name?: string;
+            schedule?: components["schemas"]["NewSchedule"];
+        };
+        Badges: {
+            /**
+             * @description The badge of all monitors; with /<slug> before its .svg that of one. With .json in its place, an endpoint for shields.io.
+             * @example https://midwatch.example.org/badge/0123456789abcdef0123456789abcdef.svg
+             */
+            badge_url: string;
+            status_page: boolean;
+            /** @description Answers only where status_page is true */
+            status_url: string;
+        };
+        BadgeSettings: {
+            status_page: boolean;
         };
         CheckinList: {
             checkins: components["schemas"]["Checkin"][];
+            durations?: components["schemas"]["Durations"];
+        };
+        /** @description Of the successful runs that are listed; absent where none has one */
+        Durations: {
+            runs: number;
+            /** Format: int64 */
+            p50_ms: number;
+            /** Format: int64 */
+            p95_ms: number;
         };
         /** @enum {string} */
         CheckinStatus: "in_progress" | "ok" | "error" | "log";
         Checkin: {
             id: string;
             run_id?: string;
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description When the run ended, or began where it has not
+             */
             time: string;
+            /**
+             * Format: date-time
+             * @description When the run began, where that is known
+             */
+            started_at?: string;
             status: components["schemas"]["CheckinStatus"];
             /** Format: int64 */
             duration_ms?: number;
@@ -1400,6 +1563,184 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Monitor"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    deleteMonitor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                slug: components["parameters"]["Slug"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Deleted */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    updateMonitor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                slug: components["parameters"]["Slug"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MonitorUpdate"];
+            };
+        };
+        responses: {
+            /** @description The monitor without its runs */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Monitor"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    pauseMonitor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                slug: components["parameters"]["Slug"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The monitor without its runs */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Monitor"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    resumeMonitor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                slug: components["parameters"]["Slug"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The monitor without its runs */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Monitor"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    getBadges: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Addresses */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Badges"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    setBadges: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BadgeSettings"];
+            };
+        };
+        responses: {
+            /** @description Addresses */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Badges"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    replaceBadgeKey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Addresses */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Badges"];
                 };
             };
             default: components["responses"]["Error"];
