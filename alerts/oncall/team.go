@@ -37,6 +37,10 @@ type Team struct {
 	Digest     Digest   `json:"digest"`
 	Policy     string   `json:"policy"`  // the id of the policy for incidents whose route names none
 	Members    []string `json:"members"` // ids of people
+	// Tickets and Mails are the receivers of what is not urgent. Without Tickets those of the policy's
+	// first step get them; without Mails they are lines of the digest.
+	Tickets []string `json:"tickets,omitempty"`
+	Mails   []string `json:"mails,omitempty"`
 }
 
 // WithDefaults returns the team with what is left out as it counts.
@@ -77,6 +81,12 @@ func (t Team) Validate() error {
 	}
 	if len(t.Policy) > maxIDBytes {
 		return errors.New("policy: is not an id")
+	}
+	if err := validIDs("tickets", t.Tickets, maxContacts); err != nil {
+		return err
+	}
+	if err := validIDs("mails", t.Mails, maxContacts); err != nil {
+		return err
 	}
 	return validIDs("members", t.Members, maxMembers)
 }

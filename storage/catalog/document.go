@@ -91,6 +91,17 @@ func (db *DB) DocumentsVersion(ctx context.Context) (int64, error) {
 	return n, nil
 }
 
+// DocumentsVersion is that of DB within a transaction.
+func (tx *Tx) DocumentsVersion(ctx context.Context) (int64, error) {
+	return one(ctx, tx.runner, scanInt, `SELECT value FROM counters WHERE name = 'documents'`)
+}
+
+// DocumentsOfOrganisation returns what belongs to the organisation itself, of every kind.
+func (tx *Tx) DocumentsOfOrganisation(ctx context.Context, organisation string) ([]Document, error) {
+	return many(ctx, tx.runner, scanDocument, `SELECT `+documentColumns+` FROM documents
+		WHERE organisation_id = $1 AND project = 0 ORDER BY kind, id LIMIT $2`, organisation, maxAllDocuments)
+}
+
 // Document returns one document, or ErrNotFound.
 func (db *DB) Document(ctx context.Context, organisation, kind string, project uint32, id string) (Document, error) {
 	return view(ctx, db, func(r runner) (Document, error) { return document(ctx, r, organisation, kind, project, id) })

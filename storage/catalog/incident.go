@@ -26,6 +26,8 @@ type Incident struct {
 	RouteKey     string
 	// State is one of the Incident… constants. Severity is page, ticket or mail.
 	State, Severity, Title string
+	// Service is what it is about, HeldBy the rule whose trouble explains it.
+	Service, HeldBy string
 	// OpenedAt is when it was opened, Since when the trouble began.
 	OpenedAt, Since, ResolvedAt, AckedAt time.Time
 	AckedBy                              string
@@ -37,14 +39,14 @@ type Incident struct {
 	Body, Dossier []byte
 }
 
-const incidentColumns = `id, number, organisation_id, project, team, route_key, state, severity, title,
+const incidentColumns = `id, number, organisation_id, project, team, route_key, state, severity, title, service, held_by,
 	opened_at, since, resolved_at, acked_at, acked_by, next_at, version, body, dossier`
 
 func scanIncident(row scanner) (Incident, error) {
 	var i Incident
 	var project, opened, since, resolved, acked, next int64
 	var body, dossier string
-	err := row.Scan(&i.ID, &i.Number, &i.Organisation, &project, &i.Team, &i.RouteKey, &i.State, &i.Severity, &i.Title,
+	err := row.Scan(&i.ID, &i.Number, &i.Organisation, &project, &i.Team, &i.RouteKey, &i.State, &i.Severity, &i.Title, &i.Service, &i.HeldBy,
 		&opened, &since, &resolved, &acked, &i.AckedBy, &next, &i.Version, &body, &dossier)
 	i.Project = uint32(project)
 	i.OpenedAt, i.Since, i.ResolvedAt, i.AckedAt, i.NextAt = toTime(opened), toTime(since), toTime(resolved), toTime(acked), toTime(next)
@@ -76,10 +78,40 @@ func (tx *Tx) NewestIncident(ctx context.Context, organisation, team, routeKey s
 		WHERE organisation_id = $1 AND team = $2 AND route_key = $3 ORDER BY opened_at DESC, number DESC LIMIT 1`, organisation, team, routeKey)
 }
 
-// OpenIncidents returns the open incidents of an organisation, oldest first.
-func (tx *Tx) OpenIncidents(ctx context.Context, organisation string, limit int) ([]Incident, error) {
+// IncidentsOfInstance returns the open incidents in which an instance is bad.
+func (tx *Tx) IncidentsOfInstance(ctx context.Context, project uint32, instance string) ([]Incident, error) {
+	return many(ctx, tx.runner, scanIncident, `SELECT `+incidentColumns+` FROM incidents WHERE id IN
+		(SELECT incident FROM incident_instances WHERE project = $1 AND instance = $2) AND state = 'open' ORDER BY number LIMIT 100`,
+		int64(project), clip(instance, maxInstanceKey))
+}
+
+// maxInstanceKey bounds the names of instances.
+const maxInstanceKey = 2000
+
+// OpenIncidentsOf returns the open incidents of a service of a project, oldest first.
+func (tx *Tx) OpenIncidentsOf(ctx context.Context, project uint32, service string) ([]Incident, error) {
 	return many(ctx, tx.runner, scanIncident, `SELECT `+incidentColumns+` FROM incidents
-		WHERE organisation_id = $1 AND state = 'open' ORDER BY opened_at, id LIMIT $2`, organisation, limit)
+		WHERE project = $1 AND service = $2 AND state = 'open' ORDER BY opened_at, number LIMIT 200`, int64(project), service)
+}
+
+// IncidentsHeldBy returns the open incidents of a project that wait for a rule.
+func (tx *Tx) IncidentsHeldBy(ctx context.Context, project uint32, rule string) ([]Incident, error) {
+	return many(ctx, tx.runner, scanIncident, `SELECT `+incidentColumns+` FROM incidents
+		WHERE project = $1 AND held_by = $2 AND state = 'open' ORDER BY opened_at, number LIMIT 1000`, int64(project), rule)
+}
+
+// PutInstance notes that an instance is bad in an incident, DropInstance that it is not any more.
+func (tx *Tx) PutInstance(ctx context.Context, project uint32, instance, incident string) error {
+	_, err := tx.exec(ctx, `INSERT INTO incident_instances (project, instance, incident) VALUES ($1, $2, $3)
+		ON CONFLICT (project, instance, incident) DO NOTHING`, int64(project), clip(instance, maxInstanceKey), incident)
+	return err
+}
+
+// DropInstance notes that an instance is not bad any more in an incident.
+func (tx *Tx) DropInstance(ctx context.Context, project uint32, instance, incident string) error {
+	_, err := tx.exec(ctx, `DELETE FROM incident_instances WHERE project = $1 AND instance = $2 AND incident = $3`,
+		int64(project), clip(instance, maxInstanceKey), incident)
+	return err
 }
 
 // NextIncidentNumber returns a number that no incident has had.
@@ -91,12 +123,12 @@ func (tx *Tx) NextIncidentNumber(ctx context.Context) (int64, error) {
 // known when people were first told.
 func (tx *Tx) PutIncident(ctx context.Context, i Incident) error {
 	_, err := tx.exec(ctx, `INSERT INTO incidents (`+incidentColumns+`)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
 		ON CONFLICT (id) DO UPDATE SET state = excluded.state, severity = excluded.severity, title = excluded.title,
-			opened_at = excluded.opened_at, since = excluded.since, resolved_at = excluded.resolved_at, acked_at = excluded.acked_at,
+			held_by = excluded.held_by, opened_at = excluded.opened_at, since = excluded.since, resolved_at = excluded.resolved_at, acked_at = excluded.acked_at,
 			acked_by = excluded.acked_by, next_at = excluded.next_at, version = excluded.version, body = excluded.body`,
 		i.ID, i.Number, i.Organisation, int64(i.Project), i.Team, clip(i.RouteKey, 2000), i.State, i.Severity, clip(i.Title, 1000),
-		fromTime(i.OpenedAt), fromTime(i.Since), fromTime(i.ResolvedAt), fromTime(i.AckedAt), i.AckedBy, fromTime(i.NextAt), i.Version,
+		i.Service, i.HeldBy, fromTime(i.OpenedAt), fromTime(i.Since), fromTime(i.ResolvedAt), fromTime(i.AckedAt), i.AckedBy, fromTime(i.NextAt), i.Version,
 		string(i.Body), string(i.Dossier))
 	return err
 }

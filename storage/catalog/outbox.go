@@ -65,12 +65,15 @@ func scanOutbox(row scanner) (OutboxRow, error) {
 	return o, err
 }
 
-// Post writes a message into the outbox. One whose key is there already is dropped: it was decided
-// before.
+// Post writes a message into the outbox, due unless its State says otherwise. One whose key is there
+// already is dropped: it was decided before.
 func (tx *Tx) Post(ctx context.Context, o OutboxRow) error {
+	if o.State == "" {
+		o.State = OutboxDue
+	}
 	_, err := tx.exec(ctx, `INSERT INTO outbox (`+outboxColumns+`)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, '', 0, 0, 0, '', '', $13) ON CONFLICT (key) DO NOTHING`,
-		o.Key, o.Organisation, int64(o.Project), o.Incident, o.Seq, o.Receiver, o.Action, o.Severity, int64(o.Rank), OutboxDue,
+		o.Key, o.Organisation, int64(o.Project), o.Incident, o.Seq, o.Receiver, o.Action, o.Severity, int64(o.Rank), o.State,
 		fromTime(o.CreatedAt), fromTime(o.DueAt), string(o.Message))
 	return err
 }

@@ -85,6 +85,8 @@ CREATE TABLE incidents (
     state           TEXT   NOT NULL,
     severity        TEXT   NOT NULL,
     title           TEXT   NOT NULL,
+    service         TEXT   NOT NULL,
+    held_by         TEXT   NOT NULL,
     opened_at       BIGINT NOT NULL,
     since           BIGINT NOT NULL,
     resolved_at     BIGINT NOT NULL,
@@ -99,7 +101,18 @@ CREATE UNIQUE INDEX incidents_one_open ON incidents (organisation_id, team, rout
 CREATE INDEX incidents_project ON incidents (project, opened_at);
 CREATE INDEX incidents_next_at ON incidents (next_at) WHERE next_at > 0;
 CREATE INDEX incidents_route ON incidents (organisation_id, team, route_key, opened_at);
+CREATE INDEX incidents_service ON incidents (project, service) WHERE state = 'open';
+CREATE INDEX incidents_held_by ON incidents (project, held_by) WHERE state = 'open' AND held_by <> '';
 INSERT INTO counters (name, value) VALUES ('incident', 0);
+
+-- In which incidents an instance is bad now.
+CREATE TABLE incident_instances (
+    project  BIGINT NOT NULL,
+    instance TEXT   NOT NULL,
+    incident TEXT   NOT NULL,
+    PRIMARY KEY (project, instance, incident)
+);
+CREATE INDEX incident_instances_incident ON incident_instances (incident);
 
 CREATE TABLE incident_entries (
     id       TEXT   NOT NULL PRIMARY KEY,
