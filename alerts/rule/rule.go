@@ -239,6 +239,8 @@ type Query struct {
 	// numerator.
 	Text   string   `json:"text,omitempty"`
 	Levels []string `json:"levels,omitempty"`
+	// Unit is the unit of the values: s, ms, By, % or 1 for a share; empty is guessed from the name.
+	Unit string `json:"unit,omitempty"`
 	// Per is the unit of time of a rate; 0 is a second.
 	Per Duration `json:"per,omitempty"`
 	// By are the labels that make groups; each group is an instance.
@@ -507,18 +509,18 @@ func (r Rule) WithDefaults() Rule {
 	r.StaleClose = or(r.StaleClose, Day)
 	r.MissingGroupClose = or(r.MissingGroupClose, 15*Minute)
 	r.Flap.N = or(r.Flap.N, 3)
-	r.Flap.Window = or(r.Flap.Window, Hour)
-	r.Flap.Exit = or(r.Flap.Exit, 30*Minute)
+	r.Flap.Window = or(r.Flap.Window, max(Hour, 10*r.Interval))
+	r.Flap.Exit = or(r.Flap.Exit, max(30*Minute, 2*r.Interval))
 	r.Recur.N = or(r.Recur.N, 4)
-	r.Recur.Window = or(r.Recur.Window, Hour)
+	r.Recur.Window = or(r.Recur.Window, max(Hour, 10*r.Interval))
 	r.Limits.Open = or(r.Limits.Open, 200)
 	r.Limits.Tracked = or(r.Limits.Tracked, 2000)
 	r.State = or(r.State, Draft)
 	if r.SLO != nil {
 		r.SLO = &SLO{Target: r.SLO.Target, Period: or(r.SLO.Period, 30*Day)}
 	}
-	if len(r.Levels) == 0 && r.Kind != Threshold && r.Kind != LogMatch && r.Kind != LogRatio && r.Kind != ErrorRate {
-		r.Levels = []Level{{}}
+	if len(r.Levels) == 0 {
+		r.Levels = defaultLevels(r.Kind)
 	}
 	levels := make([]Level, len(r.Levels))
 	for i, l := range r.Levels {
@@ -534,6 +536,19 @@ func (r Rule) WithDefaults() Rule {
 		r.Class = class
 	}
 	return r
+}
+
+// defaultLevels are the levels of the kinds that bring their own limits.
+func defaultLevels(k Kind) []Level {
+	switch k {
+	case Threshold, LogMatch, LogRatio, ErrorRate:
+		return nil
+	case SLOBurn, TLSExpiry:
+		return []Level{{Severity: Page}, {Severity: Ticket}}
+	case Forecasted:
+		return []Level{{Severity: Page}, {Severity: Ticket}, {Severity: Mail}}
+	}
+	return []Level{{}}
 }
 
 func or[T comparable](v, def T) T {
