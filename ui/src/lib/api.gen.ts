@@ -1607,6 +1607,10 @@ export interface components {
             policy: string;
             /** @description Ids of people */
             members: string[] | null;
+            /** @description Ids of the receivers of tickets; those of the policy's first step when absent */
+            tickets?: string[];
+            /** @description Ids of the receivers of mails; they are lines of the digest when absent */
+            mails?: string[];
         };
         TeamList: {
             teams: components["schemas"]["StoredTeam"][];
@@ -1931,10 +1935,35 @@ export interface components {
              * @description When the next step is due
              */
             next_at?: string;
+            /** @description How it ended */
+            outcome?: string;
+            flapping?: boolean;
+            false_alarm?: boolean;
+            /** @description Why people were told late */
+            late?: string;
+            /** @description How often it has opened: 2 is bad again */
+            episode?: number;
+            open_instances?: number;
         };
         IncidentDetail: {
             incident: components["schemas"]["Incident"];
+            /** @description Those by which it is grouped */
+            labels: {
+                [key: string]: string;
+            };
             instances: components["schemas"]["IncidentInstance"][];
+            /** @description Bad at the same time in the same service, so that it may be why */
+            causes: components["schemas"]["IncidentInstance"][];
+            /** @description The incidents that wait for this one to end */
+            affected: components["schemas"]["AffectedIncident"][];
+            /** @description The incident that a merged one belongs to */
+            parent?: string;
+            /** @description The rule whose trouble explains this one; its page waits for that */
+            held_by?: string;
+            /** @description Why nobody is told yet */
+            waits_for?: string;
+            /** Format: date-time */
+            wait_until?: string;
             /** @description The timeline, oldest first */
             entries: components["schemas"]["IncidentEntry"][];
             /** @description Who was told */
@@ -1987,6 +2016,10 @@ export interface components {
             runbook?: string;
             team?: string;
             group?: string;
+        };
+        AffectedIncident: {
+            incident: string;
+            name: string;
         };
         IncidentEntry: {
             id: string;
