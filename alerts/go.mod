@@ -8,7 +8,13 @@ require (
 	pgregory.net/rapid v1.3.0
 )
 
-require google.golang.org/protobuf v1.36.12 // indirect
+require (
+	github.com/wneessen/go-mail v0.8.1 // indirect
+	golang.org/x/crypto v0.58.0 // indirect
+	golang.org/x/image v0.47.0 // indirect
+	golang.org/x/text v0.43.0 // indirect
+	google.golang.org/protobuf v1.36.12 // indirect
+)
 
 require github.com/midwatch/midwatch/proto v0.0.0
 

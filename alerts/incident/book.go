@@ -30,23 +30,24 @@ type Book struct {
 	Silences     []oncall.Silence
 }
 
-// place is where an instance belongs.
-type place struct {
-	team, policy string
-	groupBy      []string
+// Place is where an instance belongs.
+type Place struct {
+	Team    string
+	Policy  string // empty: the team's
+	GroupBy []string
 }
 
-// places returns where an instance belongs; one place, or several if routes continue.
-func (b *Book) places(in Instance) []place {
-	if in.Team != "" {
-		return []place{{team: in.Team, groupBy: oncall.DefaultGroupBy()}}
+// Places returns where an instance belongs; one place, or several if routes continue.
+func (b *Book) Places(in Instance) []Place {
+	if _, ok := b.Teams[in.Team]; ok {
+		return []Place{{Team: in.Team, GroupBy: oncall.DefaultGroupBy()}}
 	}
-	var all []place
+	var all []Place
 	for _, m := range b.Routes.Find(in.Labels) {
-		all = append(all, place{m.Team, m.Policy, m.GroupBy})
+		all = append(all, Place{m.Team, m.Policy, m.GroupBy})
 	}
 	if len(all) == 0 {
-		all = []place{{groupBy: oncall.DefaultGroupBy()}}
+		all = []Place{{Team: DefaultID, GroupBy: oncall.DefaultGroupBy()}}
 	}
 	return all
 }

@@ -258,6 +258,35 @@ func (i *Incident) Fire(b *Book, s Signal, now time.Time, c *Change) {
 	i.Tick(b, now, c)
 }
 
+// Gather takes in an incident as an instance of a fold, of which Announce tells once all that come at
+// once are in.
+func (i *Incident) Gather(in Instance, now time.Time, c *Change) {
+	if i.State != Open {
+		again := i.State == Resolved
+		i.State, i.Severity, i.OpenedAt, i.Since, i.ResolvedAt, i.Outcome = Open, in.Severity, now, in.Since, time.Time{}, ""
+		i.Episode++
+		if again {
+			i.Instances, i.Dropped, i.ToldAt, i.Fresh = nil, 0, time.Time{}, nil
+		}
+		c.note(now, "opened", "Too many pages at once: the rest is one")
+	}
+	if len(i.Instances) < maxInstances {
+		i.Instances = append(i.Instances, in)
+	} else {
+		i.Dropped++
+	}
+	i.fresh(in, now)
+	i.Title = i.headline()
+}
+
+// Announce tells of a fold that is new, or of what has joined it as soon as an update is due.
+func (i *Incident) Announce(b *Book, now time.Time, c *Change) {
+	if i.ToldAt.IsZero() {
+		i.escalate(b, now, c)
+	}
+	i.Tick(b, now, c)
+}
+
 // hold keeps the page back where a parent explains the trouble or is about to.
 func (i *Incident) hold(parents []Parent, now time.Time, c *Change) {
 	i.HeldBy, i.ReleaseAt, i.WaitUntil, i.WaitsFor = "", time.Time{}, time.Time{}, ""
@@ -803,6 +832,27 @@ func (i *Incident) openCount() int {
 // OpenInstance reports whether an instance of a rule is open in it.
 func (i *Incident) OpenInstance(rule string) bool {
 	return i.State == Open && slices.ContainsFunc(i.Instances, func(in Instance) bool { return in.Rule == rule && in.Open() })
+}
+
+// Bad reports whether an instance is bad in it, as a trouble or as a cause.
+func (i *Incident) Bad(key string) bool {
+	is := func(in Instance) bool { return in.Key == key && in.Open() }
+	return slices.ContainsFunc(i.Instances, is) || slices.ContainsFunc(i.Causes, is)
+}
+
+// Knows reports whether an instance has been part of it.
+func (i *Incident) Knows(key string) bool {
+	return slices.ContainsFunc(i.Instances, func(in Instance) bool { return in.Key == key })
+}
+
+// Symptom reports whether something that users feel is bad in it.
+func (i *Incident) Symptom() bool {
+	return slices.ContainsFunc(i.Instances, func(in Instance) bool { return in.Open() && in.Class == rule.Symptom })
+}
+
+// OnlyCauses reports whether all that is bad in it is a cause, and nobody is to be woken for it.
+func (i *Incident) OnlyCauses() bool {
+	return i.Severity != rule.Page && !slices.ContainsFunc(i.Instances, func(in Instance) bool { return in.Open() && in.Class != rule.Cause })
 }
 
 // Worst is the open instance that the incident is known by: the most severe, the first to fire.

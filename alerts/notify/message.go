@@ -131,6 +131,8 @@ const (
 	ButtonEscalate    = "escalate"
 	ButtonFalseAlarm  = "false_alarm"
 	ButtonOpen        = "open"
+	// ButtonUnsubscribe ends a digest; mail programs offer it themselves.
+	ButtonUnsubscribe = "unsubscribe"
 )
 
 // Button is something a reader can do, as a link that does it.
@@ -298,7 +300,7 @@ var (
 	// what comes before a secret is kept, so that a reader still sees which one it was.
 	secretText = regexp.MustCompile(`(?i)(\b(?:bearer|basic)\s+)[\w.\-+/=~]{16,}` +
 		`|((?:passw(?:or)?d|secret|token|api[_-]?key)["']?\s*[=:]\s*["']?)[^\s"'&,;()]{8,}` +
-		`|(://[^\s/:@]*:)[^\s/@]+@` +
+		`|(://[^\s/:@]*:)[^\s/@]+(@)` +
 		`|\b(?:xox[abprs]-|whsec_|gh[pousr]_|sk_live_|AKIA|eyJ)[\w.\-+/=]{8,}`)
 )
 
@@ -313,9 +315,9 @@ func clean(s string, n int) string {
 			return -1
 		}
 		return r
-	}, Clip(s, 8*n))
+	}, Clip(s, 4*n))
 	s = strings.Join(strings.Fields(s), " ")
-	s = secretText.ReplaceAllString(s, "${1}${2}${3}"+hidden)
+	s = secretText.ReplaceAllString(s, "${1}${2}${3}"+hidden+"${4}")
 	return Clip(s, n)
 }
 

@@ -2,8 +2,6 @@ package notify
 
 import (
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 )
 
@@ -65,26 +63,6 @@ func Sentences(m Message) []string {
 	}
 	if !m.Due.IsZero() {
 		add("Due " + m.clock(m.Due) + ".")
-	}
-	return out
-}
-
-// Footer is where a message belongs: who owns it, who was told, the rule and the ids.
-func Footer(m Message) []string {
-	var out []string
-	add := func(name, value string) {
-		if value != "" {
-			out = append(out, name+value)
-		}
-	}
-	add("Also told: ", strings.Join(m.Told, ", "))
-	add("Next: ", m.Next)
-	add("", strings.Join(slices.DeleteFunc([]string{m.Organisation, m.Project, m.Team}, func(s string) bool { return s == "" }), " / "))
-	if m.Rule.ID != "" {
-		add("Rule ", fmt.Sprintf("%s (%s, version %d)", m.Rule.Name, m.Rule.ID, m.Rule.Version))
-	}
-	if m.Incident != "" {
-		add("Incident ", fmt.Sprintf("%s, message %d", m.Incident, m.Seq))
 	}
 	return out
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"time"
+	"unicode/utf8"
 )
 
 // States of an incident.
@@ -83,6 +84,14 @@ func (tx *Tx) IncidentsOfInstance(ctx context.Context, project uint32, instance 
 	return many(ctx, tx.runner, scanIncident, `SELECT `+incidentColumns+` FROM incidents WHERE id IN
 		(SELECT incident FROM incident_instances WHERE project = $1 AND instance = $2) AND state = 'open' ORDER BY number LIMIT 100`,
 		int64(project), clip(instance, maxInstanceKey))
+}
+
+// IncidentsOfRule returns the open incidents in which an instance of a rule is bad. The names of its
+// instances begin with the rule's and a slash.
+func (tx *Tx) IncidentsOfRule(ctx context.Context, project uint32, rule string) ([]Incident, error) {
+	return many(ctx, tx.runner, scanIncident, `SELECT `+incidentColumns+` FROM incidents WHERE id IN
+		(SELECT incident FROM incident_instances WHERE project = $1 AND substr(instance, 1, $3) = $2) AND state = 'open' ORDER BY number LIMIT 100`,
+		int64(project), rule+"/", int64(utf8.RuneCountInString(rule)+1))
 }
 
 // maxInstanceKey bounds the names of instances.

@@ -260,9 +260,9 @@ func (db *DB) ReceiverStates(ctx context.Context, organisation string) (map[stri
 type ExternalAlert struct {
 	Project uint32
 	// ID is the hash of all its labels.
-	ID                           string
+	ID                          string
 	StartsAt, EndsAt, UpdatedAt time.Time
-	Firing                       bool
+	Firing                      bool
 	// Body is JSON: labels, annotations, generator.
 	Body []byte
 }

@@ -60,6 +60,15 @@ func (db *DB) Project(ctx context.Context, number uint32) (Project, error) {
 	return p, nil
 }
 
+// Project returns a project by its number, or ErrNotFound.
+func (tx *Tx) Project(ctx context.Context, number uint32) (Project, error) {
+	p, err := one(ctx, tx.runner, scanProject, `SELECT `+projectColumns+` FROM projects WHERE number = $1`, int64(number))
+	if err != nil {
+		return Project{}, fmt.Errorf("project %d: %w", number, err)
+	}
+	return p, nil
+}
+
 // ProjectByKey returns the project of an ingest key, or ErrNotFound. Errors do not show the key.
 func (db *DB) ProjectByKey(ctx context.Context, key string) (Project, error) {
 	if !ingestKeyPattern.MatchString(key) {

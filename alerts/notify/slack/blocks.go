@@ -142,7 +142,8 @@ func footer(m notify.Message) []block {
 
 func actions(m notify.Message) []any {
 	var elements []any
-	for _, b := range m.Buttons[:min(len(m.Buttons), maxButtons)] {
+	buttons := m.Actions()
+	for _, b := range buttons[:min(len(buttons), maxButtons)] {
 		element := button{Type: "button", Text: text{Type: "plain_text", Text: notify.Clip(b.Text, maxButton)}, URL: b.URL, ActionID: b.ID}
 		if b.ID == notify.ButtonAcknowledge {
 			element.Style = "primary"

@@ -72,7 +72,9 @@ func TestACallIsSignedWithEachSecret(t *testing.T) {
 }
 
 func TestAWebhookTakesFailuresByTheRules(t *testing.T) {
-	notifytest.Answers(t, func(t *testing.T, url string) notify.Notifier { return open(t, Settings{URL: url, Secrets: []string{secret}}) })
+	notifytest.Answers(t, func(t *testing.T, url string) notify.Notifier {
+		return open(t, Settings{URL: url, Secrets: []string{secret}})
+	})
 }
 
 func TestTheCanaryIsAPing(t *testing.T) {
