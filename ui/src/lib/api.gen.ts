@@ -1506,7 +1506,14 @@ export interface components {
             };
             /** @description The id of the receiver that is told where this one cannot be */
             fallback?: string;
-            disabled?: boolean;
+            /** @description How many new messages it takes; those beyond are folded into one */
+            limit?: {
+                count: number;
+                /** @example 5m */
+                per: string;
+            };
+            /** @description In which its messages say times */
+            zone?: string;
         };
         ReceiverList: {
             receivers: components["schemas"]["StoredReceiver"][];
