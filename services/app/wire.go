@@ -2,11 +2,15 @@ package app
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/labstack/echo/v4"
 	"google.golang.org/grpc"
 
+	"github.com/midwatch/midwatch/alerts/desk"
+	"github.com/midwatch/midwatch/alerts/incident"
 	"github.com/midwatch/midwatch/services/access"
 	"github.com/midwatch/midwatch/services/alerting"
 	"github.com/midwatch/midwatch/services/config"
@@ -93,12 +97,24 @@ func wire(cfg config.Config, own *self.Self, p *parts, l *listeners, r roles) (*
 			query.New(query.Config{URLs: l.urls}, p.store, p.catalog, guard, own.Log).Mount(l.public.echo)
 		}
 		if r.has(Console) {
-			console.New(console.Config{URLs: l.urls, ProbeAllow: cfg.ProbeAllow}, p.catalog, guard, p.cache, own.Log).Mount(l.public.echo)
+			console.New(console.Config{
+				URLs: l.urls, Desk: incidents(p, l.urls, own.Log), LinkSecret: p.linkSecret, ProbeAllow: cfg.ProbeAllow,
+			}, p.catalog, guard, p.cache, own.Log).Mount(l.public.echo)
 			pages := echo.WrapHandler(ui.Handler())
 			l.public.echo.Match([]string{http.MethodGet, http.MethodHead}, "/*", pages)
 		}
 	}
 	return w, nil
+}
+
+// incidents is the desk where incidents are changed.
+func incidents(p *parts, urls access.URLs, log *slog.Logger) *desk.Desk {
+	link := func(id, action, person string, now time.Time) string {
+		return urls.HTTP + "/a/" + incident.SignLink(p.linkSecret, incident.Link{
+			Incident: id, Action: action, Person: person, Expires: now.Add(incident.LinkLifetime).Unix(),
+		})
+	}
+	return desk.New(desk.Config{URL: urls.HTTP, Link: link}, p.catalog, log)
 }
 
 func (w *workers) run(s *stage) {
