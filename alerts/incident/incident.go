@@ -258,7 +258,6 @@ func (i *Incident) Fire(b *Book, s Signal, now time.Time, c *Change) {
 		i.announce(b, now, c)
 	case raised:
 		c.note(now, "raised", "The severity is %s now", i.Severity)
-		i.ToldAt = time.Time{} // nobody has been told of this severity
 		i.announce(b, now, c)
 	default:
 		i.fresh(in, now)
@@ -379,10 +378,10 @@ func (i *Incident) quiet(b *Book, now time.Time) (until time.Time, held bool) {
 
 // escalate executes the stage that is due.
 func (i *Incident) escalate(b *Book, now time.Time, c *Change) {
-	first := i.ToldAt.IsZero()
+	first := i.Stage == (oncall.Stage{})
 	send := Send{Action: notify.Trigger, Severity: rule.Page, Loud: true}
 	if i.Receiver != "" { // a fold
-		if first {
+		if i.ToldAt.IsZero() {
 			send.To = []Recipient{{Receiver: i.Receiver, Due: now}}
 			i.send(send, now, c)
 		}
