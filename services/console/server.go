@@ -1,14 +1,16 @@
 // Package console is the control plane's side of Midwatch's API: signing in, projects, keys,
-// monitors and where they are shown.
+// monitors and where they are shown, and probes.
 package console
 
 import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/netip"
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/midwatch/midwatch/alerts/probe"
 	"github.com/midwatch/midwatch/services/access"
 	"github.com/midwatch/midwatch/storage/cache"
 	"github.com/midwatch/midwatch/storage/catalog"
@@ -21,6 +23,8 @@ const basePath = "/api/v1/midwatch"
 type Config struct {
 	// URLs are the addresses that senders and browsers use.
 	URLs access.URLs
+	// ProbeAllow are networks that are not public and that a probe may be tried on all the same.
+	ProbeAllow []netip.Prefix
 }
 
 // Server answers the operations of the API that are tagged console.
@@ -30,13 +34,20 @@ type Server struct {
 	guard *access.Guard
 	cache *cache.Cache
 	log   *slog.Logger
+
+	prober *probe.Prober
+	trying chan struct{} // a place for each probe that is being tried
 }
 
 var _ StrictServerInterface = (*Server)(nil)
 
 // New returns a Server over db, which limits sign-ins by cache.
 func New(cfg Config, db *catalog.DB, guard *access.Guard, c *cache.Cache, log *slog.Logger) *Server {
-	return &Server{urls: cfg.URLs, db: db, guard: guard, cache: c, log: log}
+	return &Server{
+		urls: cfg.URLs, db: db, guard: guard, cache: c, log: log,
+		prober: probe.New(probe.Config{Region: probeTestRegion, Allow: cfg.ProbeAllow, AllowedBy: probe.AllowVariable}),
+		trying: make(chan struct{}, probeTestsRunning),
+	}
 }
 
 // Mount adds the routes to e, below /api/v1/midwatch, and answers there for paths that nobody
@@ -65,6 +76,13 @@ func (s *Server) Mount(e *echo.Echo) {
 			"deleteMonitor": guarded(),
 			"pauseMonitor":  guarded(),
 			"resumeMonitor": guarded(),
+
+			"listProbes":  guarded(),
+			"createProbe": guarded(body[ProbeSettings]),
+			"testProbe":   guarded(body[ProbeSettings]),
+			"getProbe":    guarded(),
+			"setProbe":    guarded(body[ProbeSettings]),
+			"deleteProbe": guarded(),
 
 			"getBadges":       guarded(),
 			"setBadges":       guarded(body[BadgeSettings]),

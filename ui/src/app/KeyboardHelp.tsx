@@ -22,6 +22,7 @@ const groups: { name: string; keys: [string, string][] }[] = [
       ["g m", "Metrics"],
       ["g e", "Errors"],
       ["g c", "Monitors"],
+      ["g p", "Probes"],
     ],
   },
   {

@@ -149,6 +149,24 @@ const newMonitor = createRoute({
   component: lazyRouteComponent(() => import("../features/monitors/NewMonitorPage"), "NewMonitorPage"),
 });
 
+const probes = createRoute({
+  getParentRoute: () => project,
+  path: "probes",
+  component: lazyRouteComponent(() => import("../features/probes/ProbesPage"), "ProbesPage"),
+});
+
+const probe = createRoute({
+  getParentRoute: () => project,
+  path: "probes/$probe",
+  component: lazyRouteComponent(() => import("../features/probes/ProbePage"), "ProbePage"),
+});
+
+const newProbe = createRoute({
+  getParentRoute: () => project,
+  path: "new-probe",
+  component: lazyRouteComponent(() => import("../features/probes/ProbePage"), "NewProbePage"),
+});
+
 const settings = createRoute({
   getParentRoute: () => project,
   path: "settings",
@@ -202,7 +220,7 @@ export const router = createRouter({
     home,
     signin,
     newProject,
-    project.addChildren([projectHome, overview, logs, metrics, issues, issue, monitors, monitor, editMonitor, newMonitor, settings]),
+    project.addChildren([projectHome, overview, logs, metrics, issues, issue, monitors, monitor, editMonitor, newMonitor, probes, probe, newProbe, settings]),
   ]),
   parseSearch,
   stringifySearch,
