@@ -445,7 +445,10 @@ func (b *Builder) lastTime(ctx context.Context, a about) (part, error) {
 	}
 	names := make(map[string]string, len(people))
 	for _, p := range people {
-		names[p.ID] = p.Name
+		var person oncall.Person
+		if json.Unmarshal(p.Body, &person) == nil {
+			names[p.ID] = person.Name
+		}
 	}
 	return part{section: notify.Section{Title: "The last time", Lines: lastLines(a, last, entries, names)}}, nil
 }
