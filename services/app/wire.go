@@ -16,6 +16,7 @@ import (
 	"github.com/midwatch/midwatch/services/config"
 	"github.com/midwatch/midwatch/services/console"
 	"github.com/midwatch/midwatch/services/deadletter"
+	"github.com/midwatch/midwatch/services/external"
 	"github.com/midwatch/midwatch/services/ingest"
 	"github.com/midwatch/midwatch/services/keeper"
 	"github.com/midwatch/midwatch/services/query"
@@ -79,12 +80,14 @@ func wire(cfg config.Config, own *self.Self, p *parts, l *listeners, r roles) (*
 		})
 		deadletter.New(p.bus, own.Log).Mount(l.internal.echo)
 	}
+	incidents := incidentDesk(p, l.urls, own.Log)
+	others := external.New(p.catalog, incidents, own.Log)
 	if r.has(Alerting) {
 		role, err := alerting.New(p.bus, p.catalog, own.Meter("midwatch/alerting"), own.Log)
 		if err != nil {
 			return nil, err
 		}
-		w.loops = append(w.loops, role.Run)
+		w.loops = append(w.loops, role.Run, others.Run)
 	}
 	if r.has(Query, Console) {
 		guard := access.New(p.catalog, l.urls)
@@ -93,8 +96,9 @@ func wire(cfg config.Config, own *self.Self, p *parts, l *listeners, r roles) (*
 		}
 		if r.has(Console) {
 			console.New(console.Config{
-				URLs: l.urls, Desk: incidents(p, l.urls, own.Log), LinkSecret: p.linkSecret,
+				URLs: l.urls, Desk: incidents, LinkSecret: p.linkSecret,
 			}, p.catalog, guard, p.cache, own.Log).Mount(l.public.echo)
+			others.Mount(l.public.echo)
 			pages := echo.WrapHandler(ui.Handler())
 			l.public.echo.Match([]string{http.MethodGet, http.MethodHead}, "/*", pages)
 		}
@@ -102,8 +106,8 @@ func wire(cfg config.Config, own *self.Self, p *parts, l *listeners, r roles) (*
 	return w, nil
 }
 
-// incidents is the desk where incidents are changed.
-func incidents(p *parts, urls access.URLs, log *slog.Logger) *desk.Desk {
+// incidentDesk is where incidents are changed.
+func incidentDesk(p *parts, urls access.URLs, log *slog.Logger) *desk.Desk {
 	link := func(id, action, person string, now time.Time) string {
 		return urls.HTTP + "/a/" + incident.SignLink(p.linkSecret, incident.Link{
 			Incident: id, Action: action, Person: person, Expires: now.Add(incident.LinkLifetime).Unix(),
