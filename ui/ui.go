@@ -52,7 +52,7 @@ const notBuilt = `<!doctype html>
 const assets = "/assets/"
 
 // machinePaths begin the paths that programs use. A page there would look like an answer.
-var machinePaths = []string{assets, "/api/", "/v1/", "/ping/", "/loki/", "/elasticsearch/", "/prometheus/", "/services/"}
+var machinePaths = []string{assets, "/api/", "/v1/", "/ping/", "/loki/", "/elasticsearch/", "/prometheus/", "/services/", "/badge/", "/status/"}
 
 type file struct {
 	plain       []byte

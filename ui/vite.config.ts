@@ -6,7 +6,7 @@ export default defineConfig({
   plugins: [react(), tailwindcss()],
   server: {
     host: "127.0.0.1",
-    proxy: { "/api": "http://127.0.0.1:8080" },
+    proxy: { "/api": "http://127.0.0.1:8080", "/badge": "http://127.0.0.1:8080", "/status": "http://127.0.0.1:8080" },
   },
   build: {
     outDir: "dist",

@@ -177,7 +177,7 @@ func (s *session) postPages(ctx context.Context, pages []posting) error {
 func (s *session) postPagesTo(ctx context.Context, r incident.Receiver, pages []posting) error {
 	alone := len(pages)
 	if r.Limit > 0 && r.Per > 0 {
-		state, err := s.receiverState(ctx, r.ID)
+		state, err := ReadReceiverState(ctx, s.tx, s.book.Organisation, r.ID)
 		if err != nil {
 			return err
 		}
@@ -196,7 +196,7 @@ func (s *session) postPagesTo(ctx context.Context, r incident.Receiver, pages []
 			state.FoldedAt = s.now
 		}
 		state.Tokens = math.Max(state.Tokens-float64(min(alone+1, len(pages))), 0)
-		if err := s.putReceiverState(ctx, r.ID, state); err != nil {
+		if err := WriteReceiverState(ctx, s.tx, s.book.Organisation, r.ID, state); err != nil {
 			return err
 		}
 	}
@@ -257,11 +257,8 @@ func (s *session) flush(ctx context.Context, w *working) error {
 	return nil
 }
 
-func (s *session) receiverState(ctx context.Context, id string) (ReceiverState, error) {
-	return readReceiverState(ctx, s.tx, s.book.Organisation, id)
-}
-
-func readReceiverState(ctx context.Context, tx *catalog.Tx, organisation, id string) (ReceiverState, error) {
+// ReadReceiverState returns what is remembered of a receiver.
+func ReadReceiverState(ctx context.Context, tx *catalog.Tx, organisation, id string) (ReceiverState, error) {
 	var state ReceiverState
 	body, err := tx.ReceiverState(ctx, organisation, id)
 	if err != nil || len(body) == 0 {
@@ -273,16 +270,23 @@ func readReceiverState(ctx context.Context, tx *catalog.Tx, organisation, id str
 	return state, nil
 }
 
-func (s *session) putReceiverState(ctx context.Context, id string, state ReceiverState) error {
-	return writeReceiverState(ctx, s.tx, s.book.Organisation, id, state)
-}
-
-func writeReceiverState(ctx context.Context, tx *catalog.Tx, organisation, id string, state ReceiverState) error {
+// WriteReceiverState remembers something of a receiver.
+func WriteReceiverState(ctx context.Context, tx *catalog.Tx, organisation, id string, state ReceiverState) error {
 	body, err := json.Marshal(state)
 	if err != nil {
 		return fmt.Errorf("write the state of receiver %s: %w", id, err)
 	}
 	return tx.PutReceiverState(ctx, organisation, id, body)
+}
+
+// Fallback returns the receiver that is told what another one does not take; empty if there is none.
+// It is the one that its owner names, or else the next contact of the person whose receiver it is.
+func (d *Desk) Fallback(ctx context.Context, tx *catalog.Tx, organisation, id string) (string, error) {
+	book, err := d.bookOf(ctx, tx, organisation)
+	if err != nil {
+		return "", err
+	}
+	return book.FallbackOf(id), nil
 }
 
 // write puts one message into the outbox.

@@ -100,6 +100,29 @@ func (b *Book) quietly(i *Incident, named []string, now time.Time) []Recipient {
 	return all
 }
 
+// FallbackOf returns the receiver that is told what another one does not take; empty if there is none.
+// It is the one that its owner names, or else the next contact of the person whose receiver it is.
+func (b *Book) FallbackOf(id string) string {
+	if to := b.Receivers[id].Fallback; to != id {
+		if _, ok := b.Receivers[to]; ok {
+			return to
+		}
+	}
+	for _, person := range slices.Sorted(maps.Keys(b.People)) {
+		contacts := b.People[person].Contacts
+		n := slices.IndexFunc(contacts, func(c oncall.Contact) bool { return c.Receiver == id })
+		if n < 0 {
+			continue
+		}
+		for _, c := range contacts[n+1:] {
+			if _, ok := b.Receivers[c.Receiver]; ok && c.Receiver != id {
+				return c.Receiver
+			}
+		}
+	}
+	return ""
+}
+
 // owners are told when nobody else can be.
 func (b *Book) owners(i *Incident, now time.Time) []Recipient {
 	team := b.Teams[i.Team]

@@ -225,6 +225,10 @@ func (i *Incident) Fire(b *Book, s Signal, now time.Time, c *Change) {
 	raised := !fresh && rank(in.Severity) < rank(i.Severity)
 	if raised {
 		i.Severity = in.Severity
+		i.TicketAt, i.Stage, i.StageAt = time.Time{}, oncall.Stage{}, time.Time{}
+	}
+	if in.Class == rule.Symptom && i.Severity == rule.Page {
+		i.demoteCauses(now, c)
 	}
 	i.Title = i.headline()
 	what := "Opened"
@@ -246,16 +250,27 @@ func (i *Incident) Fire(b *Book, s Signal, now time.Time, c *Change) {
 		i.hold(s.Parents, now, c)
 	}
 	switch {
-	case fresh || raised && i.ToldAt.IsZero():
+	case fresh:
 		i.announce(b, now, c)
 	case raised:
 		c.note(now, "raised", "The severity is %s now", i.Severity)
-		i.Stage, i.TicketAt = oncall.Stage{}, time.Time{}
+		i.ToldAt = time.Time{} // nobody has been told of this severity
 		i.announce(b, now, c)
 	default:
 		i.fresh(in, now)
 	}
 	i.Tick(b, now, c)
+}
+
+// demoteCauses makes those instances causes that users do not feel: a symptom explains why they matter.
+func (i *Incident) demoteCauses(now time.Time, c *Change) {
+	i.Instances = slices.DeleteFunc(i.Instances, func(in Instance) bool {
+		if in.Class != rule.Cause || in.Severity == rule.Page || !in.Open() {
+			return false
+		}
+		i.Explain(in, now, c)
+		return true
+	})
 }
 
 // Gather takes in an incident as an instance of a fold, of which Announce tells once all that come at

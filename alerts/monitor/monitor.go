@@ -45,6 +45,9 @@ type Config struct {
 	MaxRuntime time.Duration
 	// FailAfter and RecoverAfter are how many bad or good runs in a row it takes; at least 1.
 	FailAfter, RecoverAfter int
+	// MissAfter is how many bad runs in a row it takes where the newest did not come at all; 0 is
+	// FailAfter.
+	MissAfter int
 }
 
 // Run is one run of the job as far as it must be remembered.
@@ -129,7 +132,8 @@ func Tick(cfg Config, s State, now time.Time) State {
 }
 
 // Reschedule is for a monitor whose config has become cfg: what is expected is worked out anew,
-// from now on. A job is not blamed for what the new schedule would have expected before.
+// from now on. A job is not blamed for what the new schedule would have expected before, nor any
+// longer for having missed what the new one does not expect.
 func Reschedule(cfg Config, s State, now time.Time) State {
 	m := machine{cfg.bounded(), s}
 	m.NextExpectedAt = time.Time{}
@@ -137,13 +141,18 @@ func Reschedule(cfg Config, s State, now time.Time) State {
 		m.DueAt = time.Time{}
 		return m.State
 	}
+	onTime := true // by the new schedule
 	if m.cfg.Schedule.Expects() {
 		m.serve(m.LastCheckinAt)
-		if !m.NextExpectedAt.After(now) {
+		if onTime = m.NextExpectedAt.After(now); !onTime {
 			m.NextExpectedAt = m.cfg.Schedule.Next(now)
 		}
 	}
-	if m.Status == Late {
+	switch {
+	case m.Status == Late:
+		m.set(m.calm(now), now)
+	case m.Status == Missed && onTime:
+		m.Streak = 0
 		m.set(m.calm(now), now)
 	}
 	m.DueAt = m.due()
@@ -169,12 +178,38 @@ func Resume(s State, now time.Time) State {
 	return m.State
 }
 
+// Cause says in words why a monitor has just become Failed or Missed: "missed, expected
+// 2026-11-21T02:30:00Z", "running longer than 5m0s" or "failed". It is empty for any other status.
+func Cause(cfg Config, s State) string {
+	m := machine{cfg.bounded(), s}
+	switch s.Status {
+	case Missed:
+		slot := s.Since.Add(-m.cfg.Margin)
+		// The margin is known by the slot only, and is the longer one in the night of a clock change.
+		if longer := slot.Add(-time.Hour); longer.Add(m.margin(longer)).Equal(s.Since) {
+			slot = longer
+		}
+		return "missed, expected " + slot.UTC().Format(time.RFC3339)
+	case Failed:
+		for _, r := range s.Runs {
+			if m.cfg.MaxRuntime > 0 && r.End.Equal(s.Since) && r.Start.Add(m.cfg.MaxRuntime).Equal(r.End) {
+				return "running longer than " + m.cfg.MaxRuntime.String()
+			}
+		}
+		return "failed"
+	}
+	return ""
+}
+
 func (c Config) bounded() Config {
 	if c.Margin <= 0 {
 		c.Margin = c.Schedule.DefaultMargin()
 	}
 	c.MaxRuntime = max(c.MaxRuntime, 0)
 	c.FailAfter = max(c.FailAfter, 1)
+	if c.MissAfter <= 0 {
+		c.MissAfter = c.FailAfter
+	}
 	c.RecoverAfter = max(c.RecoverAfter, 1)
 	return c
 }
@@ -373,8 +408,12 @@ func (m *machine) good(at time.Time) {
 // bad counts a run that failed, took too long or did not come.
 func (m *machine) bad(s Status, at time.Time) {
 	m.Streak = min(max(m.Streak, 0)+1, math.MaxInt32)
+	enough := m.cfg.FailAfter
+	if s == Missed {
+		enough = m.cfg.MissAfter
+	}
 	switch {
-	case m.broken() || m.Streak >= m.cfg.FailAfter:
+	case m.broken() || m.Streak >= enough:
 		m.set(s, at)
 	case s == Missed:
 		m.set(Late, m.NextExpectedAt) // it still is not there, only not often enough to count

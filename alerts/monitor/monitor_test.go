@@ -97,8 +97,15 @@ func checkin(t testing.TB, text string) (*telemetrypb.Checkin, time.Time) {
 // the state and the statuses with the time of each.
 func play(t testing.TB, cfg Config, s State, checkins []string, end string) (State, string) {
 	t.Helper()
+	return playTo(t, cfg, s, checkins, end, func(State) {})
+}
+
+// playTo is play before an audience.
+func playTo(t testing.TB, cfg Config, s State, checkins []string, end string, audience func(State)) (State, string) {
+	t.Helper()
 	var seen []string
 	see := func(next State) {
+		audience(next)
 		if next.Status != s.Status {
 			seen = append(seen, clockText(next.Since)+" "+string(next.Status))
 		}
@@ -126,7 +133,155 @@ func play(t testing.TB, cfg Config, s State, checkins []string, end string) (Sta
 	return s, strings.Join(seen, ", ")
 }
 
+// alerts reads what a person is told out of a life: when the monitor broke and why, and when it
+// recovered. Everything else is only shown.
+type alerts struct {
+	cfg    Config
+	broken bool
+	told   []string
+}
+
+func (a *alerts) see(s State) {
+	broken := s.Status == Failed || s.Status == Missed
+	switch {
+	case broken && !a.broken:
+		a.told = append(a.told, clockText(s.Since)+" "+Cause(a.cfg, s))
+	case !broken && a.broken:
+		a.told = append(a.told, clockText(s.Since)+" resolved")
+	}
+	a.broken = broken
+}
+
+// TestVectors are the vectors of the design for scheduled jobs. A monitor is silent until its first
+// check-in, so where a vector begins with an absence, one run on time stands before it.
 func TestVectors(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		id                      string
+		checkins                string
+		failAfter, recoverAfter int
+		end                     string
+		shown, told             string
+	}{
+		{"C1", "ok 10:20, ok 20:30", 1, 1, "21:59", "10:20 ok, 20:00 late, 20:30 ok", ""},
+		{
+			"C2", "ok 10:20, ok 30:30", 1, 1, "31:00",
+			"10:20 ok, 20:00 late, 22:00 missed, 30:30 ok", "22:00 missed, expected 2026-11-21T00:20:00Z; 30:30 resolved",
+		},
+		{"C3", "ok 00:10, ok 11:50", 1, 1, "12:00", "00:10 ok, 10:00 late, 11:50 ok", ""},
+		{
+			"C4", "fail 10:10, fail 20:10, ok 30:10, ok 40:10", 2, 2, "41:00",
+			"10:10 ok, 20:00 late, 20:10 failed, 40:10 ok", "20:10 failed; 40:10 resolved",
+		},
+		{"C5", "fail 10:10, ok 20:10", 2, 1, "21:00", "10:10 ok, 20:00 late, 20:10 ok", ""},
+		{
+			"C6", "start#1 10:05, start#2 20:05, ok#2 21:00", 1, 1, "21:30",
+			"10:05 running, 15:05 failed, 21:00 ok", "15:05 running longer than 5m0s; 21:00 resolved",
+		},
+		{"C8", "ok 00:10, ok 09:00", 1, 1, "19:59", "00:10 ok", ""},
+		{"C8 at first", "ok 09:00", 1, 1, "19:59", "09:00 ok", ""},
+		{"C9", "fail 10:10", 3, 1, "12:00", "10:10 ok", ""},
+		{"C9 later", "fail 10:10", 3, 1, "31:59", "10:10 ok, 20:00 late", ""},
+	} {
+		t.Run(c.id, func(t *testing.T) {
+			t.Parallel()
+			cfg := tenMinutes(t, c.failAfter, c.recoverAfter)
+			told := alerts{cfg: cfg}
+			_, shown := playTo(t, cfg, State{}, strings.Split(c.checkins, ", "), c.end, told.see)
+			if shown != c.shown {
+				t.Errorf("statuses\n got %s\nwant %s", shown, c.shown)
+			}
+			if got := strings.Join(told.told, "; "); got != c.told {
+				t.Errorf("told\n got %s\nwant %s", got, c.told)
+			}
+		})
+	}
+	t.Run("C7", func(t *testing.T) {
+		t.Parallel()
+		// Nothing is read between 09:00 and 17:00, so time stands still for the monitor at 09:00. What
+		// came meanwhile is applied with the time of its arrival before time goes on.
+		cfg := tenMinutes(t, 1, 1)
+		told := alerts{cfg: cfg}
+		s, _ := playTo(t, cfg, State{}, []string{"ok 00:10"}, "09:00", told.see)
+		c, received := checkin(t, "ok 10:10")
+		s = Apply(cfg, s, c, received)
+		told.see(s)
+		s = Tick(cfg, s, clock(t, "17:00"))
+		told.see(s)
+		if s.Status != OK || !s.NextExpectedAt.Equal(clock(t, "20:00")) || told.told != nil {
+			t.Errorf("after the stall: %s, expected at %s, told %q", s.Status, clockText(s.NextExpectedAt), told.told)
+		}
+	})
+	cfg := Config{Schedule: parse(t, schedule.Crontab, "30 2 * * *", "Europe/Berlin"), Margin: 2 * time.Minute}
+	at := func(text string) time.Time {
+		v, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	ok := func(s State, text string) State {
+		return Apply(cfg, s, &telemetrypb.Checkin{Status: telemetrypb.CheckinStatus_CHECKIN_STATUS_OK, Time: uint64(at(text).UnixNano())}, at(text))
+	}
+	t.Run("C10", func(t *testing.T) {
+		t.Parallel()
+		s := ok(State{}, "2026-03-28T01:30:10Z")
+		if want := at("2026-03-29T01:00:00Z"); !s.NextExpectedAt.Equal(want) {
+			t.Fatalf("expected at %s, want %s", s.NextExpectedAt, want)
+		}
+		// The margin is 62 minutes in this night.
+		if got := Tick(cfg, s, at("2026-03-29T02:01:59Z")).Status; got != Late {
+			t.Errorf("status before the end of the margin is %s, want late", got)
+		}
+		missed := Tick(cfg, s, at("2026-03-29T02:02:00Z"))
+		if got := Cause(cfg, missed); missed.Status != Missed || got != "missed, expected 2026-03-29T01:00:00Z" {
+			t.Errorf("status at the end of the margin is %s (%s), want missed", missed.Status, got)
+		}
+		s = ok(s, "2026-03-29T01:00:20Z")
+		if want := at("2026-03-30T00:30:00Z"); s.Status != OK || !s.NextExpectedAt.Equal(want) {
+			t.Errorf("after the run: %s, expected at %s, want ok and %s", s.Status, s.NextExpectedAt, want)
+		}
+	})
+	t.Run("C11", func(t *testing.T) {
+		t.Parallel()
+		s := ok(State{}, "2026-10-24T00:30:10Z")
+		if want := at("2026-10-25T00:30:00Z"); !s.NextExpectedAt.Equal(want) {
+			t.Fatalf("expected at %s, want %s", s.NextExpectedAt, want)
+		}
+		for _, run := range []string{"2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z"} {
+			s = ok(s, run)
+			if want := at("2026-10-26T01:30:00Z"); s.Status != OK || !s.NextExpectedAt.Equal(want) {
+				t.Errorf("after the run of %s: %s, expected at %s, want ok and %s", run, s.Status, s.NextExpectedAt, want)
+			}
+		}
+	})
+}
+
+func TestThresholdsByReason(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name                 string
+		failAfter, missAfter int
+		checkins, end, want  string
+	}{
+		{"absence counts at once, failures do not", 2, 1, "fail 10:10", "22:00", "10:10 ok, 20:00 late, 22:00 missed"},
+		{"the second failure counts", 2, 1, "fail 10:10, fail 20:10", "21:00", "10:10 ok, 20:00 late, 20:10 failed"},
+		{"a failure counts at once, absences do not", 1, 3, "ok 10:10", "33:00", "10:10 ok, 20:00 late"},
+		{"the third absence counts", 1, 3, "ok 10:10", "42:00", "10:10 ok, 20:00 late, 42:00 missed"},
+		{"a failure after an absence counts", 1, 3, "ok 10:10, fail 25:00", "26:00", "10:10 ok, 20:00 late, 25:00 failed"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			cfg := tenMinutes(t, c.failAfter, 1)
+			cfg.MissAfter = c.missAfter
+			if _, got := play(t, cfg, State{}, strings.Split(c.checkins, ", "), c.end); got != c.want {
+				t.Errorf("statuses\n got %s\nwant %s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestStatuses(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name                    string
@@ -134,19 +289,6 @@ func TestVectors(t *testing.T) {
 		failAfter, recoverAfter int
 		end, want               string
 	}{
-		{"C1 on time", "ok 10:20, ok 20:30", 1, 1, "21:59", "10:20 ok, 20:00 late, 20:30 ok"},
-		{"C2 missed", "ok 10:20, ok 30:30", 1, 1, "31:00", "10:20 ok, 20:00 late, 22:00 missed, 30:30 ok"},
-		{"C3 late inside the margin", "ok 00:10, ok 11:50", 1, 1, "12:00", "00:10 ok, 10:00 late, 11:50 ok"},
-		{
-			"C4 thresholds", "fail 10:10, fail 20:10, ok 30:10, ok 40:10", 2, 2, "41:00",
-			"10:10 ok, 20:00 late, 20:10 failed, 40:10 ok",
-		},
-		{"C5 one failure", "fail 10:10, ok 20:10", 2, 1, "21:00", "10:10 ok, 20:00 late, 20:10 ok"},
-		{"C6 too long", "start#1 10:05, start#2 20:05, ok#2 21:00", 1, 1, "21:30", "10:05 running, 15:05 failed, 21:00 ok"},
-		{"C8 one minute early", "ok 00:10, ok 09:00", 1, 1, "19:59", "00:10 ok"},
-		{"C8 one minute early at first", "ok 09:00", 1, 1, "19:59", "09:00 ok"},
-		{"C9 new monitor", "fail 10:10", 3, 1, "12:00", "10:10 ok"},
-
 		{"silent before the first check-in", "", 1, 1, "50:00", ""},
 		{"a note changes nothing", "log 10:10", 1, 1, "50:00", ""},
 		{"a note does not end a run", "start#1 10:05, log#1 10:20", 1, 1, "15:05", "10:05 running, 15:05 failed"},
@@ -190,47 +332,6 @@ func TestVectors(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestClockChanges(t *testing.T) {
-	t.Parallel()
-	cfg := Config{Schedule: parse(t, schedule.Crontab, "30 2 * * *", "Europe/Berlin"), Margin: 2 * time.Minute}
-	at := func(text string) time.Time {
-		v, err := time.Parse(time.RFC3339, text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
-	ok := func(s State, text string) State {
-		return Apply(cfg, s, &telemetrypb.Checkin{Status: telemetrypb.CheckinStatus_CHECKIN_STATUS_OK, Time: uint64(at(text).UnixNano())}, at(text))
-	}
-	t.Run("C10 spring gap", func(t *testing.T) {
-		s := ok(State{}, "2026-03-28T01:30:10Z")
-		if want := at("2026-03-29T01:00:00Z"); !s.NextExpectedAt.Equal(want) {
-			t.Fatalf("expected at %s, want %s", s.NextExpectedAt, want)
-		}
-		// The margin is 62 minutes in this night.
-		if got := Tick(cfg, s, at("2026-03-29T02:01:59Z")).Status; got != Late {
-			t.Errorf("status before the end of the margin is %s, want late", got)
-		}
-		if got := Tick(cfg, s, at("2026-03-29T02:02:00Z")).Status; got != Missed {
-			t.Errorf("status at the end of the margin is %s, want missed", got)
-		}
-		s = ok(s, "2026-03-29T01:00:20Z")
-		if want := at("2026-03-30T00:30:00Z"); s.Status != OK || !s.NextExpectedAt.Equal(want) {
-			t.Errorf("after the run: %s, expected at %s, want ok and %s", s.Status, s.NextExpectedAt, want)
-		}
-	})
-	t.Run("C11 autumn", func(t *testing.T) {
-		s := ok(State{}, "2026-10-24T00:30:10Z")
-		for _, run := range []string{"2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z"} {
-			s = ok(s, run)
-			if want := at("2026-10-26T01:30:00Z"); s.Status != OK || !s.NextExpectedAt.Equal(want) {
-				t.Errorf("after the run of %s: %s, expected at %s, want ok and %s", run, s.Status, s.NextExpectedAt, want)
-			}
-		}
-	})
 }
 
 func TestInterval(t *testing.T) {
@@ -305,6 +406,19 @@ func TestReschedule(t *testing.T) {
 	if got := Reschedule(Config{}, s, clock(t, "21:00")); got.Status != OK || !got.DueAt.IsZero() {
 		t.Errorf("no schedule: %+v", got)
 	}
+	missed, _ := play(t, tenMinutes(t, 1, 1), State{}, []string{"ok 10:10"}, "23:00")
+	if missed.Status != Missed {
+		t.Fatalf("status is %s, want missed", missed.Status)
+	}
+	if got := Reschedule(daily, missed, clock(t, "23:30")); got.Status != OK || got.Streak != 0 || !got.Since.Equal(clock(t, "23:30")) {
+		t.Errorf("what was missed is not expected any more: %+v", got)
+	}
+	if got := Reschedule(each, missed, clock(t, "23:30")); got.Status != Missed || !got.NextExpectedAt.Equal(clock(t, "24:00")) {
+		t.Errorf("what was missed is still expected: %+v", got)
+	}
+	if got := Reschedule(Config{}, missed, clock(t, "23:30")); got.Status != OK {
+		t.Errorf("nothing is expected any more: %+v", got)
+	}
 	if got := Reschedule(each, State{}, clock(t, "21:00")); !got.DueAt.IsZero() {
 		t.Errorf("a new monitor: %+v", got)
 	}
@@ -374,6 +488,7 @@ func config(t *rapid.T) Config {
 		Schedule: s, Margin: time.Duration(rapid.IntRange(0, 1200).Draw(t, "margin")) * time.Second,
 		MaxRuntime: time.Duration(rapid.IntRange(0, 900).Draw(t, "runtime")) * time.Second,
 		FailAfter:  rapid.IntRange(0, 3).Draw(t, "fail after"), RecoverAfter: rapid.IntRange(0, 3).Draw(t, "recover after"),
+		MissAfter: rapid.IntRange(0, 3).Draw(t, "miss after"),
 	}
 }
 

@@ -32,6 +32,12 @@ func (u URLs) Ping(ingestKey, slug string) string {
 	return address
 }
 
+// Badge is the address of the badge of all monitors of the project with this badge key.
+func (u URLs) Badge(key string) string { return u.HTTP + "/badge/" + key + ".svg" }
+
+// Status is the address of the status page of the project with this badge key.
+func (u URLs) Status(key string) string { return u.HTTP + "/status/" + key }
+
 // origin is the scheme and host of the public URL, as browsers send them; "" without one.
 func (u URLs) origin() string {
 	parsed, err := url.Parse(u.HTTP)

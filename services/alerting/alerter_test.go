@@ -18,7 +18,6 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/midwatch/midwatch/alerts/monitor"
 	"github.com/midwatch/midwatch/proto/telemetrypb"
 	"github.com/midwatch/midwatch/storage/bus"
 	"github.com/midwatch/midwatch/storage/catalog"
@@ -525,18 +524,6 @@ func TestScheduleOfRefuses(t *testing.T) {
 	}
 }
 
-func TestStateKeepsEverything(t *testing.T) {
-	t.Parallel()
-	state := monitor.State{
-		Status: monitor.Running, Since: noon, LastCheckinAt: noon.Add(1), NextExpectedAt: noon.Add(2), DueAt: noon.Add(3),
-		LastDuration: 4, Streak: -5,
-		Runs: []monitor.Run{{Start: noon}, {ID: [16]byte{1, 2, 3}, End: noon}, {ID: [16]byte{255}, Start: noon, End: noon.Add(7)}},
-	}
-	if diff := cmp.Diff(state, stateOf(catalogState(state))); diff != "" {
-		t.Errorf("state that was saved (-want +got):\n%s", diff)
-	}
-}
-
 func TestNotesAreRare(t *testing.T) {
 	t.Parallel()
 	var n notes
@@ -550,15 +537,4 @@ func TestNotesAreRare(t *testing.T) {
 	if len(n.at) > maxNotes {
 		t.Errorf("%d notes are kept", len(n.at))
 	}
-}
-
-func FuzzParseRuns(f *testing.F) {
-	f.Add("::")
-	f.Add(formatRuns([]monitor.Run{{Start: noon}, {ID: [16]byte{1}, Start: noon, End: noon}}))
-	f.Fuzz(func(t *testing.T, text string) {
-		runs := parseRuns(text)
-		if diff := cmp.Diff(runs, parseRuns(formatRuns(runs))); diff != "" {
-			t.Errorf("runs that were written (-want +got):\n%s", diff)
-		}
-	})
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/midwatch/midwatch/alerts/monitor"
 	"github.com/midwatch/midwatch/proto/telemetrypb"
+	"github.com/midwatch/midwatch/services/heartbeat"
 	"github.com/midwatch/midwatch/storage/bus"
 	"github.com/midwatch/midwatch/storage/catalog"
 	"github.com/midwatch/midwatch/storage/follow"
@@ -128,13 +129,9 @@ type watched struct {
 }
 
 func watch(m catalog.Monitor) *watched {
-	// One that was saved with a schedule that cannot be read any more (a time zone that was
-	// abolished) still takes check-ins; nothing is expected of it until it is saved again.
-	cfg, err := configOf(m.Schedule)
-	if err != nil {
-		cfg = monitor.Config{MaxRuntime: m.Schedule.MaxRuntime, FailAfter: m.Schedule.FailAfter, RecoverAfter: m.Schedule.RecoverAfter}
-	}
-	return &watched{Monitor: m, cfg: cfg, state: stateOf(m.State)}
+	// Of one whose schedule cannot be read any more nothing is expected until it is saved again.
+	cfg, _ := heartbeat.Config(m.Schedule)
+	return &watched{Monitor: m, cfg: cfg, state: heartbeat.State(m.State)}
 }
 
 // apply takes the check-ins in and writes the monitors that they changed.
@@ -193,7 +190,7 @@ func apply(ctx context.Context, tx *catalog.Tx, checkins []*telemetrypb.Checkin,
 		if w == nil || !w.changed {
 			continue
 		}
-		w.State = catalogState(w.state)
+		w.State = heartbeat.Saved(w.state)
 		if err := tx.PutMonitor(ctx, w.Monitor); err != nil {
 			return err
 		}
@@ -306,10 +303,11 @@ func (w *watched) configure(c *telemetrypb.MonitorConfig, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	s.MissAfter = w.Schedule.MissAfter // which senders cannot tell
 	if s == w.Schedule {
 		return nil
 	}
-	cfg, err := configOf(s)
+	cfg, err := heartbeat.Config(s)
 	if err != nil {
 		return err
 	}

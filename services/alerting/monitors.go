@@ -2,16 +2,15 @@ package alerting
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/midwatch/midwatch/alerts/monitor"
 	"github.com/midwatch/midwatch/alerts/schedule"
 	"github.com/midwatch/midwatch/proto/telemetrypb"
+	"github.com/midwatch/midwatch/services/heartbeat"
 	"github.com/midwatch/midwatch/storage/catalog"
 )
 
@@ -72,19 +71,8 @@ func tickOne(ctx context.Context, tx *catalog.Tx, due catalog.Monitor, now time.
 	if state.Status != w.state.Status {
 		o.switches[state.Status]++
 	}
-	m.State = catalogState(state)
+	m.State = heartbeat.Saved(state)
 	return tx.PutMonitor(ctx, m)
-}
-
-// configOf reads a schedule as it is saved.
-func configOf(s catalog.Schedule) (monitor.Config, error) {
-	parsed, err := schedule.Parse(s.Kind, s.Value, s.Timezone)
-	if err != nil {
-		return monitor.Config{}, err
-	}
-	return monitor.Config{
-		Schedule: parsed, Margin: s.Margin, MaxRuntime: s.MaxRuntime, FailAfter: s.FailAfter, RecoverAfter: s.RecoverAfter,
-	}, nil
 }
 
 // scheduleOf checks what a sender says about its monitor.
@@ -115,81 +103,4 @@ func scheduleOf(c *telemetrypb.MonitorConfig) (catalog.Schedule, error) {
 		return s, fmt.Errorf("a threshold is over the limit of %d", maxThresholds)
 	}
 	return s, nil
-}
-
-// stateOf and catalogState translate between the machine's state and its columns. The runs share
-// one column, runs, which nobody else reads.
-func stateOf(s catalog.MonitorState) monitor.State {
-	return monitor.State{
-		Status: monitor.Status(s.Status), Since: s.Since, LastCheckinAt: s.LastCheckinAt,
-		NextExpectedAt: s.NextExpectedAt, DueAt: s.DueAt, LastDuration: s.LastDuration,
-		Runs: parseRuns(s.Runs), Streak: s.Bad,
-	}
-}
-
-func catalogState(s monitor.State) catalog.MonitorState {
-	c := catalog.MonitorState{
-		Status: string(s.Status), Since: s.Since, LastCheckinAt: s.LastCheckinAt,
-		NextExpectedAt: s.NextExpectedAt, DueAt: s.DueAt, LastDuration: s.LastDuration,
-		Runs: formatRuns(s.Runs), Bad: s.Streak,
-	}
-	for _, r := range s.Runs {
-		if r.End.IsZero() && r.Start.After(c.LastStartAt) {
-			c.LastStartAt = r.Start
-		}
-	}
-	return c
-}
-
-// formatRuns writes runs as "<id in hex>:<start>:<end>", joined by commas, with times in
-// nanoseconds since 1970. What a run does not have is left empty.
-func formatRuns(runs []monitor.Run) string {
-	var b strings.Builder
-	for i, r := range runs {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		if r.ID != ([16]byte{}) {
-			b.WriteString(hex.EncodeToString(r.ID[:]))
-		}
-		for _, at := range []time.Time{r.Start, r.End} {
-			b.WriteByte(':')
-			if !at.IsZero() {
-				b.WriteString(strconv.FormatInt(at.UnixNano(), 10))
-			}
-		}
-	}
-	return b.String()
-}
-
-// parseRuns is the reverse of formatRuns. What it cannot read it leaves out.
-func parseRuns(text string) []monitor.Run {
-	if text == "" {
-		return nil
-	}
-	var runs []monitor.Run
-	for part := range strings.SplitSeq(text, ",") {
-		fields := strings.Split(part, ":")
-		if len(fields) != 3 {
-			continue
-		}
-		var r monitor.Run
-		if id, err := hex.DecodeString(fields[0]); err == nil && len(id) == len(r.ID) {
-			copy(r.ID[:], id)
-		}
-		r.Start, r.End = parseTime(fields[1]), parseTime(fields[2])
-		if r.Start.IsZero() && r.End.IsZero() {
-			continue
-		}
-		runs = append(runs, r)
-	}
-	return runs
-}
-
-func parseTime(text string) time.Time {
-	ns, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || ns == 0 {
-		return time.Time{}
-	}
-	return time.Unix(0, ns).UTC()
 }

@@ -88,6 +88,11 @@ func wire(cfg config.Config, own *self.Self, p *parts, l *listeners, r roles) (*
 			return nil, err
 		}
 		w.loops = append(w.loops, role.Run, others.Run)
+		// Where the role runs alone its intake is elsewhere, and `midwatch probe` runs beside it.
+		if r.has(IngestMetrics) && r.has(IngestLogs) {
+			probes := alerting.NewProbes(ownURL(cfg.ListenHost, l.public, cfg.HTTPPort), cfg.ProbeAllow, p.catalog, own.Log)
+			w.loops = append(w.loops, probes.Run)
+		}
 	}
 	if r.has(Query, Console) {
 		guard := access.New(p.catalog, l.urls)
@@ -96,7 +101,7 @@ func wire(cfg config.Config, own *self.Self, p *parts, l *listeners, r roles) (*
 		}
 		if r.has(Console) {
 			console.New(console.Config{
-				URLs: l.urls, Desk: incidents, LinkSecret: p.linkSecret,
+				URLs: l.urls, Desk: incidents, LinkSecret: p.linkSecret, ProbeAllow: cfg.ProbeAllow,
 			}, p.catalog, guard, p.cache, own.Log).Mount(l.public.echo)
 			others.Mount(l.public.echo)
 			pages := echo.WrapHandler(ui.Handler())

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -81,6 +82,9 @@ type Environment struct {
 	// Databases have a place for it in their URLs.
 	NATSPrefix  string `env:"MIDWATCH_NATS_PREFIX"`
 	RedisPrefix string `env:"MIDWATCH_REDIS_PREFIX"`
+
+	// ProbeAllow are networks that are not public and that probes may ask all the same, such as 10.0.0.0/8.
+	ProbeAllow []netip.Prefix `env:"MIDWATCH_PROBE_ALLOW"`
 
 	// The first start only.
 	InitEmail     string `env:"MIDWATCH_INIT_EMAIL"`

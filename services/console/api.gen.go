@@ -16,6 +16,7 @@ import (
 	"github.com/midwatch/midwatch/alerts/match"
 	"github.com/midwatch/midwatch/alerts/notify/receivers"
 	"github.com/midwatch/midwatch/alerts/oncall"
+	"github.com/midwatch/midwatch/alerts/probe"
 	"github.com/midwatch/midwatch/alerts/rule"
 	"github.com/oapi-codegen/runtime"
 )
@@ -291,6 +292,7 @@ func (e MonitorStatus) Valid() bool {
 const (
 	NewScheduleKindCrontab  NewScheduleKind = "crontab"
 	NewScheduleKindInterval NewScheduleKind = "interval"
+	NewScheduleKindNone     NewScheduleKind = "none"
 )
 
 // Valid indicates whether the value is a known member of the NewScheduleKind enum.
@@ -299,6 +301,8 @@ func (e NewScheduleKind) Valid() bool {
 	case NewScheduleKindCrontab:
 		return true
 	case NewScheduleKindInterval:
+		return true
+	case NewScheduleKindNone:
 		return true
 	default:
 		return false
@@ -314,6 +318,30 @@ const (
 func (e NoticeKind) Valid() bool {
 	switch e {
 	case DiskFullRemoved:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ProbeKind.
+const (
+	Dns  ProbeKind = "dns"
+	Http ProbeKind = "http"
+	Tcp  ProbeKind = "tcp"
+	Tls  ProbeKind = "tls"
+)
+
+// Valid indicates whether the value is a known member of the ProbeKind enum.
+func (e ProbeKind) Valid() bool {
+	switch e {
+	case Dns:
+		return true
+	case Http:
+		return true
+	case Tcp:
+		return true
+	case Tls:
 		return true
 	default:
 		return false
@@ -562,18 +590,40 @@ type AlertingHour struct {
 	Held   int64     `json:"held"`
 }
 
+// BadgeSettings defines model for BadgeSettings.
+type BadgeSettings struct {
+	StatusPage bool `json:"status_page"`
+}
+
+// Badges defines model for Badges.
+type Badges struct {
+	// BadgeUrl The badge of all monitors; with /<slug> before its .svg that of one. With .json in its place, an endpoint for shields.io.
+	//
+	// Example: https://midwatch.example.org/badge/0123456789abcdef0123456789abcdef.svg
+	BadgeUrl   string `json:"badge_url"`
+	StatusPage bool   `json:"status_page"`
+
+	// StatusUrl Answers only where status_page is true
+	StatusUrl string `json:"status_url"`
+}
+
 // Checkin defines model for Checkin.
 type Checkin struct {
-	DurationMs  *int64        `json:"duration_ms,omitempty"`
-	Environment string        `json:"environment"`
-	ExitCode    *int          `json:"exit_code,omitempty"`
-	Id          string        `json:"id"`
-	Message     string        `json:"message"`
-	Release     *string       `json:"release,omitempty"`
-	RunId       *string       `json:"run_id,omitempty"`
-	Source      string        `json:"source"`
-	Status      CheckinStatus `json:"status"`
-	Time        time.Time     `json:"time"`
+	DurationMs  *int64  `json:"duration_ms,omitempty"`
+	Environment string  `json:"environment"`
+	ExitCode    *int    `json:"exit_code,omitempty"`
+	Id          string  `json:"id"`
+	Message     string  `json:"message"`
+	Release     *string `json:"release,omitempty"`
+	RunId       *string `json:"run_id,omitempty"`
+	Source      string  `json:"source"`
+
+	// StartedAt When the run began, where that is known
+	StartedAt *time.Time    `json:"started_at,omitempty"`
+	Status    CheckinStatus `json:"status"`
+
+	// Time When the run ended, or began where it has not
+	Time time.Time `json:"time"`
 }
 
 // CheckinStatus defines model for CheckinStatus.
@@ -852,7 +902,10 @@ type Matcher = match.Matcher
 
 // Monitor defines model for Monitor.
 type Monitor struct {
-	CreatedAt      time.Time  `json:"created_at"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// DurationRatio The duration of the newest run that ended as a multiple of the usual one
+	DurationRatio  *float64   `json:"duration_ratio,omitempty"`
 	LastCheckinAt  *time.Time `json:"last_checkin_at,omitempty"`
 	LastDurationMs *int64     `json:"last_duration_ms,omitempty"`
 	Name           string     `json:"name"`
@@ -868,11 +921,21 @@ type Monitor struct {
 	Slug          string        `json:"slug"`
 	Status        MonitorStatus `json:"status"`
 	StatusSince   *time.Time    `json:"status_since,omitempty"`
-	Uuid          string        `json:"uuid"`
+
+	// UsualDurationMs The median of up to 30 successful runs before the newest one that ended; absent where there are less than 3
+	UsualDurationMs *int64 `json:"usual_duration_ms,omitempty"`
+	Uuid            string `json:"uuid"`
 }
 
 // MonitorStatus defines model for MonitorStatus.
 type MonitorStatus string
+
+// MonitorUpdate defines model for MonitorUpdate.
+type MonitorUpdate struct {
+	// Name Empty is the slug
+	Name     *string      `json:"name,omitempty"`
+	Schedule *NewSchedule `json:"schedule,omitempty"`
+}
 
 // NewDeploy defines model for NewDeploy.
 type NewDeploy struct {
@@ -902,11 +965,18 @@ type NewProject struct {
 
 // NewSchedule defines model for NewSchedule.
 type NewSchedule struct {
+	FailAfter         *int            `json:"fail_after,omitempty"`
 	Kind              NewScheduleKind `json:"kind"`
 	MarginSeconds     *int            `json:"margin_seconds,omitempty"`
 	MaxRuntimeSeconds *int            `json:"max_runtime_seconds,omitempty"`
-	Timezone          *string         `json:"timezone,omitempty"`
-	Value             string          `json:"value"`
+
+	// MissAfter fail_after by default
+	MissAfter    *int    `json:"miss_after,omitempty"`
+	RecoverAfter *int    `json:"recover_after,omitempty"`
+	Timezone     *string `json:"timezone,omitempty"`
+
+	// Value Empty for none
+	Value string `json:"value"`
 }
 
 // NewScheduleKind defines model for NewSchedule.Kind.
@@ -983,6 +1053,26 @@ type Policy = oncall.Policy
 type PolicyList struct {
 	Policies []StoredPolicy `json:"policies"`
 }
+
+// Probe defines model for Probe.
+type Probe = StoredProbe
+
+// ProbeCertificate defines model for ProbeCertificate.
+type ProbeCertificate = probe.Certificate
+
+// ProbeKind defines model for ProbeKind.
+type ProbeKind string
+
+// ProbeList defines model for ProbeList.
+type ProbeList struct {
+	Probes []Probe `json:"probes"`
+}
+
+// ProbeResult defines model for ProbeResult.
+type ProbeResult = probe.Result
+
+// ProbeSettings What to ask, how often, from where, and what to expect
+type ProbeSettings = probe.Probe
 
 // Problem One thing that is wrong, or worth knowing
 type Problem struct {
@@ -1103,11 +1193,20 @@ type RuleVerdict struct {
 
 // Schedule defines model for Schedule.
 type Schedule struct {
+	// FailAfter How many bad runs in a row make a failed one count
+	FailAfter int `json:"fail_after"`
+
 	// Kind none expects nothing until it is told
 	Kind              ScheduleKind `json:"kind"`
 	MarginSeconds     int          `json:"margin_seconds"`
 	MaxRuntimeSeconds int          `json:"max_runtime_seconds"`
-	Timezone          string       `json:"timezone"`
+
+	// MissAfter How many bad runs in a row make a missed one count
+	MissAfter int `json:"miss_after"`
+
+	// RecoverAfter How many good runs in a row end it
+	RecoverAfter int    `json:"recover_after"`
+	Timezone     string `json:"timezone"`
 
 	// Value A cron expression, or for an interval its seconds
 	Value string `json:"value"`
@@ -1367,6 +1466,9 @@ type LogText = string
 // MetricPath defines model for MetricPath.
 type MetricPath = string
 
+// ProbePath defines model for ProbePath.
+type ProbePath = string
+
 // ProjectPath defines model for ProjectPath.
 type ProjectPath = uint32
 
@@ -1437,6 +1539,12 @@ type PutPolicyParams struct {
 
 // PutPolicyParamsSource defines parameters for PutPolicy.
 type PutPolicyParamsSource string
+
+// SetProbeParams defines parameters for SetProbe.
+type SetProbeParams struct {
+	// Version The version that is changed; anybody else's change since then is then a conflict. Without it the newest is replaced.
+	Version *int64 `form:"version,omitempty" json:"version,omitempty"`
+}
 
 // PutReceiverParams defines parameters for PutReceiver.
 type PutReceiverParams struct {
@@ -1528,6 +1636,9 @@ type MarkDeployJSONRequestBody = NewDeploy
 // CreateProjectJSONRequestBody defines body for CreateProject for application/json ContentType.
 type CreateProjectJSONRequestBody = NewProject
 
+// SetBadgesJSONRequestBody defines body for SetBadges for application/json ContentType.
+type SetBadgesJSONRequestBody = BadgeSettings
+
 // CreateDeployJSONRequestBody defines body for CreateDeploy for application/json ContentType.
 type CreateDeployJSONRequestBody = NewDeploy
 
@@ -1540,11 +1651,23 @@ type ResolveIncidentJSONRequestBody = IncidentReason
 // CreateMonitorJSONRequestBody defines body for CreateMonitor for application/json ContentType.
 type CreateMonitorJSONRequestBody = NewMonitor
 
+// UpdateMonitorJSONRequestBody defines body for UpdateMonitor for application/json ContentType.
+type UpdateMonitorJSONRequestBody = MonitorUpdate
+
 // PutPersonJSONRequestBody defines body for PutPerson for application/json ContentType.
 type PutPersonJSONRequestBody = Person
 
 // PutPolicyJSONRequestBody defines body for PutPolicy for application/json ContentType.
 type PutPolicyJSONRequestBody = Policy
+
+// CreateProbeJSONRequestBody defines body for CreateProbe for application/json ContentType.
+type CreateProbeJSONRequestBody = ProbeSettings
+
+// TestProbeJSONRequestBody defines body for TestProbe for application/json ContentType.
+type TestProbeJSONRequestBody = ProbeSettings
+
+// SetProbeJSONRequestBody defines body for SetProbe for application/json ContentType.
+type SetProbeJSONRequestBody = ProbeSettings
 
 // PutReceiverJSONRequestBody defines body for PutReceiver for application/json ContentType.
 type PutReceiverJSONRequestBody = Receiver
@@ -1593,6 +1716,15 @@ type ServerInterface interface {
 	// CreateProject Make a project with a fresh ingest key
 	// (POST /projects)
 	CreateProject(ctx echo.Context) error
+	// GetBadges Where the project's badges and its status page are
+	// (GET /projects/{project}/badges)
+	GetBadges(ctx echo.Context, project ProjectPath) error
+	// SetBadges Say whether the project has a status page that anybody who knows its address can read
+	// (PUT /projects/{project}/badges)
+	SetBadges(ctx echo.Context, project ProjectPath) error
+	// ReplaceBadgeKey Replace the key in the addresses of badges and status page; the old addresses stop to work
+	// (POST /projects/{project}/badges/key)
+	ReplaceBadgeKey(ctx echo.Context, project ProjectPath) error
 	// ListDeliveries The messages of the organisation, newest first
 	// (GET /projects/{project}/deliveries)
 	ListDeliveries(ctx echo.Context, project ProjectPath, params ListDeliveriesParams) error
@@ -1632,6 +1764,18 @@ type ServerInterface interface {
 	// CreateMonitor Make a monitor
 	// (POST /projects/{project}/monitors)
 	CreateMonitor(ctx echo.Context, project ProjectPath) error
+	// DeleteMonitor Forget a monitor; its check-ins stay until they are too old
+	// (DELETE /projects/{project}/monitors/{slug})
+	DeleteMonitor(ctx echo.Context, project ProjectPath, slug Slug) error
+	// UpdateMonitor Change a monitor's name or schedule; what is left out stays
+	// (PATCH /projects/{project}/monitors/{slug})
+	UpdateMonitor(ctx echo.Context, project ProjectPath, slug Slug) error
+	// PauseMonitor Expect nothing of a job; its check-ins are kept
+	// (POST /projects/{project}/monitors/{slug}/pause)
+	PauseMonitor(ctx echo.Context, project ProjectPath, slug Slug) error
+	// ResumeMonitor Watch a paused job again, from its next check-in on
+	// (POST /projects/{project}/monitors/{slug}/resume)
+	ResumeMonitor(ctx echo.Context, project ProjectPath, slug Slug) error
 	// ListNotices What happened to the project's data without its doing in the last seven days, newest first
 	// (GET /projects/{project}/notices)
 	ListNotices(ctx echo.Context, project ProjectPath) error
@@ -1653,6 +1797,24 @@ type ServerInterface interface {
 	// PutPolicy Make or change an escalation policy
 	// (PUT /projects/{project}/policies/{id})
 	PutPolicy(ctx echo.Context, project ProjectPath, id DocumentPath, params PutPolicyParams) error
+	// ListProbes The uptime and TLS probes of a project, by name
+	// (GET /projects/{project}/probes)
+	ListProbes(ctx echo.Context, project ProjectPath) error
+	// CreateProbe Make a probe; it runs within half a minute
+	// (POST /projects/{project}/probes)
+	CreateProbe(ctx echo.Context, project ProjectPath) error
+	// TestProbe Run a probe once, now, from this server, without keeping it
+	// (POST /projects/{project}/probes/test)
+	TestProbe(ctx echo.Context, project ProjectPath) error
+	// DeleteProbe Remove a probe; what it has measured stays
+	// (DELETE /projects/{project}/probes/{probe})
+	DeleteProbe(ctx echo.Context, project ProjectPath, probe ProbePath) error
+	// GetProbe One probe
+	// (GET /projects/{project}/probes/{probe})
+	GetProbe(ctx echo.Context, project ProjectPath, probe ProbePath) error
+	// SetProbe Change a probe
+	// (PUT /projects/{project}/probes/{probe})
+	SetProbe(ctx echo.Context, project ProjectPath, probe ProbePath, params SetProbeParams) error
 	// ListReceivers Where the organisation can be told, by name; secrets are masked
 	// (GET /projects/{project}/receivers)
 	ListReceivers(ctx echo.Context, project ProjectPath) error
@@ -1789,6 +1951,54 @@ func (w *ServerInterfaceWrapper) CreateProject(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.CreateProject(ctx)
+	return err
+}
+
+// GetBadges converts echo context to params.
+func (w *ServerInterfaceWrapper) GetBadges(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetBadges(ctx, project)
+	return err
+}
+
+// SetBadges converts echo context to params.
+func (w *ServerInterfaceWrapper) SetBadges(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SetBadges(ctx, project)
+	return err
+}
+
+// ReplaceBadgeKey converts echo context to params.
+func (w *ServerInterfaceWrapper) ReplaceBadgeKey(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReplaceBadgeKey(ctx, project)
 	return err
 }
 
@@ -2141,6 +2351,102 @@ func (w *ServerInterfaceWrapper) CreateMonitor(ctx echo.Context) error {
 	return err
 }
 
+// DeleteMonitor converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteMonitor(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "slug" -------------
+	var slug Slug
+
+	err = runtime.BindStyledParameterWithOptions("simple", "slug", ctx.Param("slug"), &slug, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter slug: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteMonitor(ctx, project, slug)
+	return err
+}
+
+// UpdateMonitor converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateMonitor(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "slug" -------------
+	var slug Slug
+
+	err = runtime.BindStyledParameterWithOptions("simple", "slug", ctx.Param("slug"), &slug, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter slug: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateMonitor(ctx, project, slug)
+	return err
+}
+
+// PauseMonitor converts echo context to params.
+func (w *ServerInterfaceWrapper) PauseMonitor(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "slug" -------------
+	var slug Slug
+
+	err = runtime.BindStyledParameterWithOptions("simple", "slug", ctx.Param("slug"), &slug, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter slug: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PauseMonitor(ctx, project, slug)
+	return err
+}
+
+// ResumeMonitor converts echo context to params.
+func (w *ServerInterfaceWrapper) ResumeMonitor(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "slug" -------------
+	var slug Slug
+
+	err = runtime.BindStyledParameterWithOptions("simple", "slug", ctx.Param("slug"), &slug, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter slug: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ResumeMonitor(ctx, project, slug)
+	return err
+}
+
 // ListNotices converts echo context to params.
 func (w *ServerInterfaceWrapper) ListNotices(ctx echo.Context) error {
 	var err error
@@ -2314,6 +2620,135 @@ func (w *ServerInterfaceWrapper) PutPolicy(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.PutPolicy(ctx, project, id, params)
+	return err
+}
+
+// ListProbes converts echo context to params.
+func (w *ServerInterfaceWrapper) ListProbes(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListProbes(ctx, project)
+	return err
+}
+
+// CreateProbe converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateProbe(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateProbe(ctx, project)
+	return err
+}
+
+// TestProbe converts echo context to params.
+func (w *ServerInterfaceWrapper) TestProbe(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.TestProbe(ctx, project)
+	return err
+}
+
+// DeleteProbe converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteProbe(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "probe" -------------
+	var probe ProbePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "probe", ctx.Param("probe"), &probe, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter probe: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteProbe(ctx, project, probe)
+	return err
+}
+
+// GetProbe converts echo context to params.
+func (w *ServerInterfaceWrapper) GetProbe(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "probe" -------------
+	var probe ProbePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "probe", ctx.Param("probe"), &probe, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter probe: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetProbe(ctx, project, probe)
+	return err
+}
+
+// SetProbe converts echo context to params.
+func (w *ServerInterfaceWrapper) SetProbe(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "probe" -------------
+	var probe ProbePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "probe", ctx.Param("probe"), &probe, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter probe: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SetProbeParams
+	// ------------- Optional query parameter "version" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "version", ctx.QueryParams(), &params.Version, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter version: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SetProbe(ctx, project, probe, params)
 	return err
 }
 
@@ -3158,7 +3593,20 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/projects/:project/incidents/:incident/resolve", wrapper.ResolveIncident, options.OperationMiddlewares["resolveIncident"]...)
 	router.POST(options.BaseURL+"/projects/:project/incidents/:incident/false_alarm", wrapper.MarkFalseAlarm, options.OperationMiddlewares["markFalseAlarm"]...)
 	router.GET(options.BaseURL+"/alerting", wrapper.GetAlerting, options.OperationMiddlewares["getAlerting"]...)
+	router.GET(options.BaseURL+"/projects/:project/probes", wrapper.ListProbes, options.OperationMiddlewares["listProbes"]...)
+	router.POST(options.BaseURL+"/projects/:project/probes", wrapper.CreateProbe, options.OperationMiddlewares["createProbe"]...)
+	router.POST(options.BaseURL+"/projects/:project/probes/test", wrapper.TestProbe, options.OperationMiddlewares["testProbe"]...)
+	router.DELETE(options.BaseURL+"/projects/:project/probes/:probe", wrapper.DeleteProbe, options.OperationMiddlewares["deleteProbe"]...)
+	router.GET(options.BaseURL+"/projects/:project/probes/:probe", wrapper.GetProbe, options.OperationMiddlewares["getProbe"]...)
+	router.PUT(options.BaseURL+"/projects/:project/probes/:probe", wrapper.SetProbe, options.OperationMiddlewares["setProbe"]...)
 	router.POST(options.BaseURL+"/projects/:project/monitors", wrapper.CreateMonitor, options.OperationMiddlewares["createMonitor"]...)
+	router.DELETE(options.BaseURL+"/projects/:project/monitors/:slug", wrapper.DeleteMonitor, options.OperationMiddlewares["deleteMonitor"]...)
+	router.PATCH(options.BaseURL+"/projects/:project/monitors/:slug", wrapper.UpdateMonitor, options.OperationMiddlewares["updateMonitor"]...)
+	router.POST(options.BaseURL+"/projects/:project/monitors/:slug/pause", wrapper.PauseMonitor, options.OperationMiddlewares["pauseMonitor"]...)
+	router.POST(options.BaseURL+"/projects/:project/monitors/:slug/resume", wrapper.ResumeMonitor, options.OperationMiddlewares["resumeMonitor"]...)
+	router.GET(options.BaseURL+"/projects/:project/badges", wrapper.GetBadges, options.OperationMiddlewares["getBadges"]...)
+	router.PUT(options.BaseURL+"/projects/:project/badges", wrapper.SetBadges, options.OperationMiddlewares["setBadges"]...)
+	router.POST(options.BaseURL+"/projects/:project/badges/key", wrapper.ReplaceBadgeKey, options.OperationMiddlewares["replaceBadgeKey"]...)
 
 }
 
@@ -3307,6 +3755,124 @@ type CreateProjectdefaultJSONResponse struct {
 }
 
 func (response CreateProjectdefaultJSONResponse) VisitCreateProjectResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetBadgesRequestObject struct {
+	Project ProjectPath `json:"project"`
+}
+
+type GetBadgesResponseObject interface {
+	VisitGetBadgesResponse(w http.ResponseWriter) error
+}
+
+type GetBadges200JSONResponse Badges
+
+func (response GetBadges200JSONResponse) VisitGetBadgesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetBadgesdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetBadgesdefaultJSONResponse) VisitGetBadgesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetBadgesRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Body    *SetBadgesJSONRequestBody
+}
+
+type SetBadgesResponseObject interface {
+	VisitSetBadgesResponse(w http.ResponseWriter) error
+}
+
+type SetBadges200JSONResponse Badges
+
+func (response SetBadges200JSONResponse) VisitSetBadgesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetBadgesdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SetBadgesdefaultJSONResponse) VisitSetBadgesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceBadgeKeyRequestObject struct {
+	Project ProjectPath `json:"project"`
+}
+
+type ReplaceBadgeKeyResponseObject interface {
+	VisitReplaceBadgeKeyResponse(w http.ResponseWriter) error
+}
+
+type ReplaceBadgeKey200JSONResponse Badges
+
+func (response ReplaceBadgeKey200JSONResponse) VisitReplaceBadgeKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceBadgeKeydefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ReplaceBadgeKeydefaultJSONResponse) VisitReplaceBadgeKeyResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3810,6 +4376,161 @@ func (response CreateMonitordefaultJSONResponse) VisitCreateMonitorResponse(w ht
 	return err
 }
 
+type DeleteMonitorRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Slug    Slug        `json:"slug"`
+}
+
+type DeleteMonitorResponseObject interface {
+	VisitDeleteMonitorResponse(w http.ResponseWriter) error
+}
+
+type DeleteMonitor204Response struct {
+}
+
+func (response DeleteMonitor204Response) VisitDeleteMonitorResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteMonitordefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteMonitordefaultJSONResponse) VisitDeleteMonitorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateMonitorRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Slug    Slug        `json:"slug"`
+	Body    *UpdateMonitorJSONRequestBody
+}
+
+type UpdateMonitorResponseObject interface {
+	VisitUpdateMonitorResponse(w http.ResponseWriter) error
+}
+
+type UpdateMonitor200JSONResponse Monitor
+
+func (response UpdateMonitor200JSONResponse) VisitUpdateMonitorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateMonitordefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response UpdateMonitordefaultJSONResponse) VisitUpdateMonitorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseMonitorRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Slug    Slug        `json:"slug"`
+}
+
+type PauseMonitorResponseObject interface {
+	VisitPauseMonitorResponse(w http.ResponseWriter) error
+}
+
+type PauseMonitor200JSONResponse Monitor
+
+func (response PauseMonitor200JSONResponse) VisitPauseMonitorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseMonitordefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response PauseMonitordefaultJSONResponse) VisitPauseMonitorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeMonitorRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Slug    Slug        `json:"slug"`
+}
+
+type ResumeMonitorResponseObject interface {
+	VisitResumeMonitorResponse(w http.ResponseWriter) error
+}
+
+type ResumeMonitor200JSONResponse Monitor
+
+func (response ResumeMonitor200JSONResponse) VisitResumeMonitorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeMonitordefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ResumeMonitordefaultJSONResponse) VisitResumeMonitorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListNoticesRequestObject struct {
 	Project ProjectPath `json:"project"`
 }
@@ -4068,6 +4789,241 @@ type PutPolicydefaultJSONResponse struct {
 }
 
 func (response PutPolicydefaultJSONResponse) VisitPutPolicyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListProbesRequestObject struct {
+	Project ProjectPath `json:"project"`
+}
+
+type ListProbesResponseObject interface {
+	VisitListProbesResponse(w http.ResponseWriter) error
+}
+
+type ListProbes200JSONResponse ProbeList
+
+func (response ListProbes200JSONResponse) VisitListProbesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListProbesdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListProbesdefaultJSONResponse) VisitListProbesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateProbeRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Body    *CreateProbeJSONRequestBody
+}
+
+type CreateProbeResponseObject interface {
+	VisitCreateProbeResponse(w http.ResponseWriter) error
+}
+
+type CreateProbe201JSONResponse Probe
+
+func (response CreateProbe201JSONResponse) VisitCreateProbeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateProbedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateProbedefaultJSONResponse) VisitCreateProbeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestProbeRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Body    *TestProbeJSONRequestBody
+}
+
+type TestProbeResponseObject interface {
+	VisitTestProbeResponse(w http.ResponseWriter) error
+}
+
+type TestProbe200JSONResponse ProbeResult
+
+func (response TestProbe200JSONResponse) VisitTestProbeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestProbedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response TestProbedefaultJSONResponse) VisitTestProbeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteProbeRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Probe   ProbePath   `json:"probe"`
+}
+
+type DeleteProbeResponseObject interface {
+	VisitDeleteProbeResponse(w http.ResponseWriter) error
+}
+
+type DeleteProbe204Response struct {
+}
+
+func (response DeleteProbe204Response) VisitDeleteProbeResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteProbedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteProbedefaultJSONResponse) VisitDeleteProbeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetProbeRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Probe   ProbePath   `json:"probe"`
+}
+
+type GetProbeResponseObject interface {
+	VisitGetProbeResponse(w http.ResponseWriter) error
+}
+
+type GetProbe200JSONResponse Probe
+
+func (response GetProbe200JSONResponse) VisitGetProbeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetProbedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetProbedefaultJSONResponse) VisitGetProbeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetProbeRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Probe   ProbePath   `json:"probe"`
+	Params  SetProbeParams
+	Body    *SetProbeJSONRequestBody
+}
+
+type SetProbeResponseObject interface {
+	VisitSetProbeResponse(w http.ResponseWriter) error
+}
+
+type SetProbe200JSONResponse Probe
+
+func (response SetProbe200JSONResponse) VisitSetProbeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetProbedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SetProbedefaultJSONResponse) VisitSetProbeResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5348,6 +6304,15 @@ type StrictServerInterface interface {
 	// CreateProject Make a project with a fresh ingest key
 	// (POST /projects)
 	CreateProject(ctx context.Context, request CreateProjectRequestObject) (CreateProjectResponseObject, error)
+	// GetBadges Where the project's badges and its status page are
+	// (GET /projects/{project}/badges)
+	GetBadges(ctx context.Context, request GetBadgesRequestObject) (GetBadgesResponseObject, error)
+	// SetBadges Say whether the project has a status page that anybody who knows its address can read
+	// (PUT /projects/{project}/badges)
+	SetBadges(ctx context.Context, request SetBadgesRequestObject) (SetBadgesResponseObject, error)
+	// ReplaceBadgeKey Replace the key in the addresses of badges and status page; the old addresses stop to work
+	// (POST /projects/{project}/badges/key)
+	ReplaceBadgeKey(ctx context.Context, request ReplaceBadgeKeyRequestObject) (ReplaceBadgeKeyResponseObject, error)
 	// ListDeliveries The messages of the organisation, newest first
 	// (GET /projects/{project}/deliveries)
 	ListDeliveries(ctx context.Context, request ListDeliveriesRequestObject) (ListDeliveriesResponseObject, error)
@@ -5387,6 +6352,18 @@ type StrictServerInterface interface {
 	// CreateMonitor Make a monitor
 	// (POST /projects/{project}/monitors)
 	CreateMonitor(ctx context.Context, request CreateMonitorRequestObject) (CreateMonitorResponseObject, error)
+	// DeleteMonitor Forget a monitor; its check-ins stay until they are too old
+	// (DELETE /projects/{project}/monitors/{slug})
+	DeleteMonitor(ctx context.Context, request DeleteMonitorRequestObject) (DeleteMonitorResponseObject, error)
+	// UpdateMonitor Change a monitor's name or schedule; what is left out stays
+	// (PATCH /projects/{project}/monitors/{slug})
+	UpdateMonitor(ctx context.Context, request UpdateMonitorRequestObject) (UpdateMonitorResponseObject, error)
+	// PauseMonitor Expect nothing of a job; its check-ins are kept
+	// (POST /projects/{project}/monitors/{slug}/pause)
+	PauseMonitor(ctx context.Context, request PauseMonitorRequestObject) (PauseMonitorResponseObject, error)
+	// ResumeMonitor Watch a paused job again, from its next check-in on
+	// (POST /projects/{project}/monitors/{slug}/resume)
+	ResumeMonitor(ctx context.Context, request ResumeMonitorRequestObject) (ResumeMonitorResponseObject, error)
 	// ListNotices What happened to the project's data without its doing in the last seven days, newest first
 	// (GET /projects/{project}/notices)
 	ListNotices(ctx context.Context, request ListNoticesRequestObject) (ListNoticesResponseObject, error)
@@ -5408,6 +6385,24 @@ type StrictServerInterface interface {
 	// PutPolicy Make or change an escalation policy
 	// (PUT /projects/{project}/policies/{id})
 	PutPolicy(ctx context.Context, request PutPolicyRequestObject) (PutPolicyResponseObject, error)
+	// ListProbes The uptime and TLS probes of a project, by name
+	// (GET /projects/{project}/probes)
+	ListProbes(ctx context.Context, request ListProbesRequestObject) (ListProbesResponseObject, error)
+	// CreateProbe Make a probe; it runs within half a minute
+	// (POST /projects/{project}/probes)
+	CreateProbe(ctx context.Context, request CreateProbeRequestObject) (CreateProbeResponseObject, error)
+	// TestProbe Run a probe once, now, from this server, without keeping it
+	// (POST /projects/{project}/probes/test)
+	TestProbe(ctx context.Context, request TestProbeRequestObject) (TestProbeResponseObject, error)
+	// DeleteProbe Remove a probe; what it has measured stays
+	// (DELETE /projects/{project}/probes/{probe})
+	DeleteProbe(ctx context.Context, request DeleteProbeRequestObject) (DeleteProbeResponseObject, error)
+	// GetProbe One probe
+	// (GET /projects/{project}/probes/{probe})
+	GetProbe(ctx context.Context, request GetProbeRequestObject) (GetProbeResponseObject, error)
+	// SetProbe Change a probe
+	// (PUT /projects/{project}/probes/{probe})
+	SetProbe(ctx context.Context, request SetProbeRequestObject) (SetProbeResponseObject, error)
 	// ListReceivers Where the organisation can be told, by name; secrets are masked
 	// (GET /projects/{project}/receivers)
 	ListReceivers(ctx context.Context, request ListReceiversRequestObject) (ListReceiversResponseObject, error)
@@ -5650,6 +6645,104 @@ func (sh *strictHandler) CreateProject(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(CreateProjectResponseObject); ok {
 		return validResponse.VisitCreateProjectResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetBadges operation middleware
+func (sh *strictHandler) GetBadges(ctx echo.Context, project ProjectPath) error {
+	var request GetBadgesRequestObject
+
+	request.Project = project
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetBadges(ctx.Request().Context(), request.(GetBadgesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetBadges")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetBadgesResponseObject); ok {
+		return validResponse.VisitGetBadgesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SetBadges operation middleware
+func (sh *strictHandler) SetBadges(ctx echo.Context, project ProjectPath) error {
+	var request SetBadgesRequestObject
+
+	request.Project = project
+
+	var body SetBadgesJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SetBadges(ctx.Request().Context(), request.(SetBadgesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetBadges")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SetBadgesResponseObject); ok {
+		return validResponse.VisitSetBadgesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ReplaceBadgeKey operation middleware
+func (sh *strictHandler) ReplaceBadgeKey(ctx echo.Context, project ProjectPath) error {
+	var request ReplaceBadgeKeyRequestObject
+
+	request.Project = project
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReplaceBadgeKey(ctx.Request().Context(), request.(ReplaceBadgeKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReplaceBadgeKey")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ReplaceBadgeKeyResponseObject); ok {
+		return validResponse.VisitReplaceBadgeKeyResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -6084,6 +7177,133 @@ func (sh *strictHandler) CreateMonitor(ctx echo.Context, project ProjectPath) er
 	return nil
 }
 
+// DeleteMonitor operation middleware
+func (sh *strictHandler) DeleteMonitor(ctx echo.Context, project ProjectPath, slug Slug) error {
+	var request DeleteMonitorRequestObject
+
+	request.Project = project
+	request.Slug = slug
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteMonitor(ctx.Request().Context(), request.(DeleteMonitorRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteMonitor")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteMonitorResponseObject); ok {
+		return validResponse.VisitDeleteMonitorResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// UpdateMonitor operation middleware
+func (sh *strictHandler) UpdateMonitor(ctx echo.Context, project ProjectPath, slug Slug) error {
+	var request UpdateMonitorRequestObject
+
+	request.Project = project
+	request.Slug = slug
+
+	var body UpdateMonitorJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateMonitor(ctx.Request().Context(), request.(UpdateMonitorRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateMonitor")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UpdateMonitorResponseObject); ok {
+		return validResponse.VisitUpdateMonitorResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PauseMonitor operation middleware
+func (sh *strictHandler) PauseMonitor(ctx echo.Context, project ProjectPath, slug Slug) error {
+	var request PauseMonitorRequestObject
+
+	request.Project = project
+	request.Slug = slug
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PauseMonitor(ctx.Request().Context(), request.(PauseMonitorRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PauseMonitor")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PauseMonitorResponseObject); ok {
+		return validResponse.VisitPauseMonitorResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ResumeMonitor operation middleware
+func (sh *strictHandler) ResumeMonitor(ctx echo.Context, project ProjectPath, slug Slug) error {
+	var request ResumeMonitorRequestObject
+
+	request.Project = project
+	request.Slug = slug
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ResumeMonitor(ctx.Request().Context(), request.(ResumeMonitorRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResumeMonitor")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ResumeMonitorResponseObject); ok {
+		return validResponse.VisitResumeMonitorResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListNotices operation middleware
 func (sh *strictHandler) ListNotices(ctx echo.Context, project ProjectPath) error {
 	var request ListNoticesRequestObject
@@ -6305,6 +7525,229 @@ func (sh *strictHandler) PutPolicy(ctx echo.Context, project ProjectPath, id Doc
 		return err
 	} else if validResponse, ok := response.(PutPolicyResponseObject); ok {
 		return validResponse.VisitPutPolicyResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListProbes operation middleware
+func (sh *strictHandler) ListProbes(ctx echo.Context, project ProjectPath) error {
+	var request ListProbesRequestObject
+
+	request.Project = project
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListProbes(ctx.Request().Context(), request.(ListProbesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListProbes")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListProbesResponseObject); ok {
+		return validResponse.VisitListProbesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateProbe operation middleware
+func (sh *strictHandler) CreateProbe(ctx echo.Context, project ProjectPath) error {
+	var request CreateProbeRequestObject
+
+	request.Project = project
+
+	var body CreateProbeJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateProbe(ctx.Request().Context(), request.(CreateProbeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateProbe")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateProbeResponseObject); ok {
+		return validResponse.VisitCreateProbeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// TestProbe operation middleware
+func (sh *strictHandler) TestProbe(ctx echo.Context, project ProjectPath) error {
+	var request TestProbeRequestObject
+
+	request.Project = project
+
+	var body TestProbeJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.TestProbe(ctx.Request().Context(), request.(TestProbeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "TestProbe")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(TestProbeResponseObject); ok {
+		return validResponse.VisitTestProbeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteProbe operation middleware
+func (sh *strictHandler) DeleteProbe(ctx echo.Context, project ProjectPath, probe ProbePath) error {
+	var request DeleteProbeRequestObject
+
+	request.Project = project
+	request.Probe = probe
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteProbe(ctx.Request().Context(), request.(DeleteProbeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteProbe")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteProbeResponseObject); ok {
+		return validResponse.VisitDeleteProbeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetProbe operation middleware
+func (sh *strictHandler) GetProbe(ctx echo.Context, project ProjectPath, probe ProbePath) error {
+	var request GetProbeRequestObject
+
+	request.Project = project
+	request.Probe = probe
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetProbe(ctx.Request().Context(), request.(GetProbeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetProbe")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetProbeResponseObject); ok {
+		return validResponse.VisitGetProbeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SetProbe operation middleware
+func (sh *strictHandler) SetProbe(ctx echo.Context, project ProjectPath, probe ProbePath, params SetProbeParams) error {
+	var request SetProbeRequestObject
+
+	request.Project = project
+	request.Probe = probe
+	request.Params = params
+
+	var body SetProbeJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SetProbe(ctx.Request().Context(), request.(SetProbeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetProbe")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SetProbeResponseObject); ok {
+		return validResponse.VisitSetProbeResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

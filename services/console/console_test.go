@@ -440,19 +440,19 @@ func TestCreateMonitor(t *testing.T) {
 	}
 	f(`{"slug": "plain"}`, map[string]any{
 		"slug": "plain", "name": "plain", "schedule_words": "no schedule",
-		"schedule": map[string]any{"kind": "none", "value": "", "timezone": "", "margin_seconds": 0., "max_runtime_seconds": 0.},
+		"schedule": map[string]any{"kind": "none", "value": "", "timezone": "", "margin_seconds": 0., "max_runtime_seconds": 0., "fail_after": 1., "miss_after": 1., "recover_after": 1.},
 	})
 	f(`{"slug": "night_ly-1", "name": "Nightly", "schedule": {"kind": "crontab", "value": " 30 2 * * * ", "timezone": "Europe/Berlin", "margin_seconds": 120, "max_runtime_seconds": 3600}}`, map[string]any{
 		"slug": "night_ly-1", "name": "Nightly", "schedule_words": "every day at 02:30 (Europe/Berlin)",
-		"schedule": map[string]any{"kind": "crontab", "value": "30 2 * * *", "timezone": "Europe/Berlin", "margin_seconds": 120., "max_runtime_seconds": 3600.},
+		"schedule": map[string]any{"kind": "crontab", "value": "30 2 * * *", "timezone": "Europe/Berlin", "margin_seconds": 120., "max_runtime_seconds": 3600., "fail_after": 1., "miss_after": 1., "recover_after": 1.},
 	})
 	f(`{"slug": "utc", "schedule": {"kind": "crontab", "value": "0 3 * * *"}}`, map[string]any{
 		"slug": "utc", "name": "utc", "schedule_words": "every day at 03:00 (UTC)",
-		"schedule": map[string]any{"kind": "crontab", "value": "0 3 * * *", "timezone": "UTC", "margin_seconds": 1800., "max_runtime_seconds": 0.},
+		"schedule": map[string]any{"kind": "crontab", "value": "0 3 * * *", "timezone": "UTC", "margin_seconds": 1800., "max_runtime_seconds": 0., "fail_after": 1., "miss_after": 1., "recover_after": 1.},
 	})
 	f(`{"slug": "often", "schedule": {"kind": "interval", "value": "600", "margin_seconds": 5}}`, map[string]any{
 		"slug": "often", "name": "often", "schedule_words": "every 10 minutes",
-		"schedule": map[string]any{"kind": "interval", "value": "600", "timezone": "", "margin_seconds": 5., "max_runtime_seconds": 0.},
+		"schedule": map[string]any{"kind": "interval", "value": "600", "timezone": "", "margin_seconds": 5., "max_runtime_seconds": 0., "fail_after": 1., "miss_after": 1., "recover_after": 1.},
 	})
 	monitors, err := w.db.Monitors(t.Context(), 1)
 	if err != nil || len(monitors) != 4 {
@@ -493,7 +493,11 @@ func TestCreateMonitorRefuses(t *testing.T) {
 	schedule(`{"kind": "crontab"}`, "schedule")
 	schedule(`{"kind": "interval", "value": "soon"}`, "schedule")
 	schedule(`{"kind": "interval", "value": "0"}`, "schedule")
-	schedule(`{"kind": "none", "value": ""}`, "schedule.kind")
+	schedule(`{"kind": "none", "value": "60"}`, "schedule")
+	schedule(`{"kind": "solar", "value": ""}`, "schedule.kind")
+	schedule(`{"kind": "interval", "value": "60", "fail_after": 0}`, "fail_after: 0 is not from 1 to 720")
+	schedule(`{"kind": "interval", "value": "60", "miss_after": 721}`, "miss_after")
+	schedule(`{"kind": "interval", "value": "60", "recover_after": -1}`, "recover_after")
 	schedule(`{"value": "60"}`, "schedule.kind")
 	schedule(`{"kind": "interval", "value": "60", "margin_seconds": -1}`, "margin_seconds")
 	schedule(`{"kind": "interval", "value": "60", "margin_seconds": 604801}`, "margin_seconds")

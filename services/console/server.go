@@ -1,17 +1,19 @@
 // Package console is the control plane's side of Midwatch's API: signing in, projects, keys,
-// monitors, and what alerting is configured with and does.
+// monitors and where they are shown, probes, and what alerting is configured with and does.
 package console
 
 import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/netip"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/midwatch/midwatch/alerts/desk"
 	"github.com/midwatch/midwatch/alerts/notify/receivers"
 	"github.com/midwatch/midwatch/alerts/oncall"
+	"github.com/midwatch/midwatch/alerts/probe"
 	"github.com/midwatch/midwatch/alerts/rule"
 	"github.com/midwatch/midwatch/services/access"
 	"github.com/midwatch/midwatch/storage/cache"
@@ -29,6 +31,8 @@ type Config struct {
 	Desk *desk.Desk
 	// LinkSecret signs the links in messages.
 	LinkSecret string
+	// ProbeAllow are networks that are not public and that a probe may be tried on all the same.
+	ProbeAllow []netip.Prefix
 }
 
 // Server answers the operations of the API that are tagged console.
@@ -40,13 +44,20 @@ type Server struct {
 	guard      *access.Guard
 	cache      *cache.Cache
 	log        *slog.Logger
+
+	prober *probe.Prober
+	trying chan struct{} // a place for each probe that is being tried
 }
 
 var _ StrictServerInterface = (*Server)(nil)
 
 // New returns a Server over db, which limits sign-ins by cache.
 func New(cfg Config, db *catalog.DB, guard *access.Guard, c *cache.Cache, log *slog.Logger) *Server {
-	return &Server{urls: cfg.URLs, desk: cfg.Desk, linkSecret: cfg.LinkSecret, db: db, guard: guard, cache: c, log: log}
+	return &Server{
+		urls: cfg.URLs, desk: cfg.Desk, linkSecret: cfg.LinkSecret, db: db, guard: guard, cache: c, log: log,
+		prober: probe.New(probe.Config{Region: probeTestRegion, Allow: cfg.ProbeAllow, AllowedBy: probe.AllowVariable}),
+		trying: make(chan struct{}, probeTestsRunning),
+	}
 }
 
 // Mount adds the routes to e, below /api/v1/midwatch, and answers there for paths that nobody
@@ -71,6 +82,21 @@ func (s *Server) Mount(e *echo.Echo) {
 			"setRetention":  guarded(body[RetentionDays]),
 			"listNotices":   guarded(),
 			"createMonitor": guarded(body[NewMonitor]),
+			"updateMonitor": guarded(body[MonitorUpdate]),
+			"deleteMonitor": guarded(),
+			"pauseMonitor":  guarded(),
+			"resumeMonitor": guarded(),
+
+			"listProbes":  guarded(),
+			"createProbe": guarded(body[ProbeSettings]),
+			"testProbe":   guarded(body[ProbeSettings]),
+			"getProbe":    guarded(),
+			"setProbe":    guarded(body[ProbeSettings]),
+			"deleteProbe": guarded(),
+
+			"getBadges":       guarded(),
+			"setBadges":       guarded(body[BadgeSettings]),
+			"replaceBadgeKey": guarded(),
 
 			"listRules":       guarded(),
 			"validateRule":    guarded(body[rule.Rule]),

@@ -272,21 +272,29 @@ type Breadcrumb struct {
 
 // Checkin defines model for Checkin.
 type Checkin struct {
-	DurationMs  *int64        `json:"duration_ms,omitempty"`
-	Environment string        `json:"environment"`
-	ExitCode    *int          `json:"exit_code,omitempty"`
-	Id          string        `json:"id"`
-	Message     string        `json:"message"`
-	Release     *string       `json:"release,omitempty"`
-	RunId       *string       `json:"run_id,omitempty"`
-	Source      string        `json:"source"`
-	Status      CheckinStatus `json:"status"`
-	Time        time.Time     `json:"time"`
+	DurationMs  *int64  `json:"duration_ms,omitempty"`
+	Environment string  `json:"environment"`
+	ExitCode    *int    `json:"exit_code,omitempty"`
+	Id          string  `json:"id"`
+	Message     string  `json:"message"`
+	Release     *string `json:"release,omitempty"`
+	RunId       *string `json:"run_id,omitempty"`
+	Source      string  `json:"source"`
+
+	// StartedAt When the run began, where that is known
+	StartedAt *time.Time    `json:"started_at,omitempty"`
+	Status    CheckinStatus `json:"status"`
+
+	// Time When the run ended, or began where it has not
+	Time time.Time `json:"time"`
 }
 
 // CheckinList defines model for CheckinList.
 type CheckinList struct {
 	Checkins []Checkin `json:"checkins"`
+
+	// Durations Of the successful runs that are listed; absent where none has one
+	Durations *Durations `json:"durations,omitempty"`
 }
 
 // CheckinStatus defines model for CheckinStatus.
@@ -294,6 +302,13 @@ type CheckinStatus string
 
 // DeliveryState defines model for DeliveryState.
 type DeliveryState string
+
+// Durations Of the successful runs that are listed; absent where none has one
+type Durations struct {
+	P50Ms int64 `json:"p50_ms"`
+	P95Ms int64 `json:"p95_ms"`
+	Runs  int   `json:"runs"`
+}
 
 // Error defines model for Error.
 type Error struct {
@@ -522,7 +537,10 @@ type MetricRange struct {
 
 // Monitor defines model for Monitor.
 type Monitor struct {
-	CreatedAt      time.Time  `json:"created_at"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// DurationRatio The duration of the newest run that ended as a multiple of the usual one
+	DurationRatio  *float64   `json:"duration_ratio,omitempty"`
 	LastCheckinAt  *time.Time `json:"last_checkin_at,omitempty"`
 	LastDurationMs *int64     `json:"last_duration_ms,omitempty"`
 	Name           string     `json:"name"`
@@ -538,7 +556,10 @@ type Monitor struct {
 	Slug          string        `json:"slug"`
 	Status        MonitorStatus `json:"status"`
 	StatusSince   *time.Time    `json:"status_since,omitempty"`
-	Uuid          string        `json:"uuid"`
+
+	// UsualDurationMs The median of up to 30 successful runs before the newest one that ended; absent where there are less than 3
+	UsualDurationMs *int64 `json:"usual_duration_ms,omitempty"`
+	Uuid            string `json:"uuid"`
 }
 
 // MonitorList defines model for MonitorList.
@@ -609,11 +630,20 @@ type Route = oncall.Route
 
 // Schedule defines model for Schedule.
 type Schedule struct {
+	// FailAfter How many bad runs in a row make a failed one count
+	FailAfter int `json:"fail_after"`
+
 	// Kind none expects nothing until it is told
 	Kind              ScheduleKind `json:"kind"`
 	MarginSeconds     int          `json:"margin_seconds"`
 	MaxRuntimeSeconds int          `json:"max_runtime_seconds"`
-	Timezone          string       `json:"timezone"`
+
+	// MissAfter How many bad runs in a row make a missed one count
+	MissAfter int `json:"miss_after"`
+
+	// RecoverAfter How many good runs in a row end it
+	RecoverAfter int    `json:"recover_after"`
+	Timezone     string `json:"timezone"`
 
 	// Value A cron expression, or for an interval its seconds
 	Value string `json:"value"`
@@ -665,6 +695,9 @@ type LogText = string
 
 // MetricPath defines model for MetricPath.
 type MetricPath = string
+
+// ProbePath defines model for ProbePath.
+type ProbePath = string
 
 // ProjectPath defines model for ProjectPath.
 type ProjectPath = uint32

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -69,7 +70,7 @@ func (s *Server) ListCheckins(ctx context.Context, r ListCheckinsRequestObject) 
 		if err != nil {
 			return nil, err
 		}
-		return ListCheckins200JSONResponse{Checkins: each(checkins, checkinOf)}, nil
+		return ListCheckins200JSONResponse{Checkins: each(checkins, checkinOf), Durations: durationsOf(checkins)}, nil
 	})
 }
 
@@ -82,23 +83,81 @@ func (s *Server) monitors(ctx context.Context, project uint32) ([]catalog.Monito
 }
 
 func monitorOf(m catalog.Monitor, recent []telemetry.Checkin) Monitor {
+	usual, ratio := trendOf(recent)
 	return Monitor{
-		Slug:           m.Slug,
-		Name:           cmp.Or(m.Name, m.Slug),
-		Uuid:           m.UUID,
-		Status:         monitorStatus(m.State.Status),
-		StatusSince:    optionalTime(m.State.Since),
-		Schedule:       scheduleOf(m.Schedule),
-		ScheduleWords:  schedule.Words(m.Schedule.Kind, m.Schedule.Value, m.Schedule.Timezone),
-		CreatedAt:      m.CreatedAt.UTC(),
-		LastCheckinAt:  optionalTime(m.State.LastCheckinAt),
-		LastDurationMs: optional(m.State.LastDuration.Milliseconds()),
-		NextExpectedAt: optionalTime(m.State.NextExpectedAt),
+		Slug:            m.Slug,
+		UsualDurationMs: usual,
+		DurationRatio:   ratio,
+		Name:            cmp.Or(m.Name, m.Slug),
+		Uuid:            m.UUID,
+		Status:          monitorStatus(m.State.Status),
+		StatusSince:     optionalTime(m.State.Since),
+		Schedule:        scheduleOf(m.Schedule),
+		ScheduleWords:   schedule.Words(m.Schedule.Kind, m.Schedule.Value, m.Schedule.Timezone),
+		CreatedAt:       m.CreatedAt.UTC(),
+		LastCheckinAt:   optionalTime(m.State.LastCheckinAt),
+		LastDurationMs:  optional(m.State.LastDuration.Milliseconds()),
+		NextExpectedAt:  optionalTime(m.State.NextExpectedAt),
 		Recent: each(recent, func(c telemetry.Checkin) Checkin {
 			c.Message = brief(c.Message, briefMessage)
 			return checkinOf(c)
 		}),
 	}
+}
+
+const (
+	// usualRuns is how many successful runs the usual duration is taken from, and usualFrom from how
+	// many on there is one.
+	usualRuns = 30
+	usualFrom = 3
+)
+
+// trendOf says how long the successful runs before the newest one that ended took, as their median
+// in milliseconds, and how many times as long that one took. Runs are given oldest first.
+func trendOf(runs []telemetry.Checkin) (usualMS *int64, ratio *float64) {
+	var newest *telemetry.Checkin
+	var before []time.Duration
+	for i := len(runs) - 1; i >= 0 && len(before) < usualRuns; i-- {
+		r := &runs[i]
+		switch {
+		case !r.HasDuration || r.Status != "ok" && r.Status != "error":
+		case newest == nil:
+			newest = r
+		case r.Status == "ok":
+			before = append(before, r.Duration)
+		}
+	}
+	if len(before) < usualFrom {
+		return nil, nil
+	}
+	usual := percentile(before, 50)
+	usualMS = new(usual.Round(time.Millisecond).Milliseconds())
+	if usual > 0 {
+		ratio = new(float64(newest.Duration) / float64(usual))
+	}
+	return usualMS, ratio
+}
+
+// durationsOf sums up how long the successful ones of some runs took; nil where that is not known of
+// any.
+func durationsOf(runs []telemetry.Checkin) *Durations {
+	var took []time.Duration
+	for _, r := range runs {
+		if r.HasDuration && r.Status == "ok" {
+			took = append(took, r.Duration)
+		}
+	}
+	if len(took) == 0 {
+		return nil
+	}
+	ms := func(p int) int64 { return percentile(took, p).Round(time.Millisecond).Milliseconds() }
+	return &Durations{Runs: len(took), P50Ms: ms(50), P95Ms: ms(95)}
+}
+
+// percentile is the smallest of some durations that p percent of them do not exceed. It sorts them.
+func percentile(of []time.Duration, p int) time.Duration {
+	slices.Sort(of)
+	return of[max((len(of)*p+99)/100, 1)-1]
 }
 
 // brief cuts text to at most length bytes and an ellipsis, between characters.
@@ -131,6 +190,9 @@ func scheduleOf(v catalog.Schedule) Schedule {
 		Timezone:          v.Timezone,
 		MarginSeconds:     seconds(v.Margin),
 		MaxRuntimeSeconds: seconds(v.MaxRuntime),
+		FailAfter:         max(v.FailAfter, 1),
+		MissAfter:         max(cmp.Or(v.MissAfter, v.FailAfter), 1),
+		RecoverAfter:      max(v.RecoverAfter, 1),
 	}
 }
 
@@ -139,6 +201,7 @@ func checkinOf(c telemetry.Checkin) Checkin {
 		Id:          c.ID,
 		RunId:       optional(c.RunID),
 		Time:        c.Time.UTC(),
+		StartedAt:   optionalTime(c.StartedAt),
 		Status:      CheckinStatus(c.Status),
 		Environment: c.Environment,
 		Release:     optional(c.Release),

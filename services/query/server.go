@@ -52,6 +52,7 @@ type Server struct {
 	guard   *access.Guard
 	gate    *gate
 	spec    specJSON
+	pages   madePages
 	log     *slog.Logger
 }
 
@@ -76,9 +77,16 @@ func orDefault[T int | time.Duration](v, fallback T) T {
 	return fallback
 }
 
-// Mount adds the routes to e, below /api/v1/midwatch.
+// Mount adds the routes to e: those of the API, below /api/v1/midwatch, and /badge/ and /status/,
+// which need no authentication but a key that cannot be guessed.
 func (s *Server) Mount(e *echo.Echo) {
 	e.GET(basePath+"/openapi.json", s.spec.serve)
+	anyone := func(path string, h echo.HandlerFunc) {
+		e.Match([]string{http.MethodGet, http.MethodHead}, path, h, open)
+	}
+	anyone("/badge/:key", s.badge)
+	anyone("/badge/:key/:slug", s.badge)
+	anyone("/status/:key", s.status)
 	routes := guarded{Echo: e, chain: []echo.MiddlewareFunc{private, s.guard.Middleware(), plain}}
 	RegisterHandlersWithBaseURL(routes, NewStrictHandler(s, []StrictMiddlewareFunc{s.answer}), basePath)
 }

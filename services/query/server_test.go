@@ -237,17 +237,17 @@ func TestAnswers(t *testing.T) {
 
 	failed := dict{"id": hex16(0x10), "time": w.at(time.Minute), "status": "error", "exit_code": 3, "environment": "", "source": "ping", "message": "no space"}
 	done := dict{
-		"id": hex16(0x22), "run_id": hex16(0x20), "time": w.at(3 * time.Minute), "status": "ok", "duration_ms": 60_000,
+		"id": hex16(0x22), "run_id": hex16(0x20), "time": w.at(3 * time.Minute), "started_at": w.at(2 * time.Minute), "status": "ok", "duration_ms": 60_000,
 		"environment": "production", "release": "1.43", "source": "sentry", "message": "",
 	}
-	f("check-ins", "/projects/1/monitors/nightly/checkins", dict{"checkins": items{done, failed}})
-	f("check-ins, the first", "/projects/1/monitors/nightly/checkins?limit=1", dict{"checkins": items{done}})
+	f("check-ins", "/projects/1/monitors/nightly/checkins", dict{"checkins": items{done, failed}, "durations": dict{"runs": 1, "p50_ms": 60_000, "p95_ms": 60_000}})
+	f("check-ins, the first", "/projects/1/monitors/nightly/checkins?limit=1", dict{"checkins": items{done}, "durations": dict{"runs": 1, "p50_ms": 60_000, "p95_ms": 60_000}})
 	f("check-ins of a silent monitor", "/projects/1/monitors/a-late/checkins", dict{"checkins": items{}})
 
 	plain := func(slug, status string) dict {
 		return dict{
 			"slug": slug, "name": slug, "uuid": "8c5ad7bc-0fd5-4b4f-9d3e-0000000000" + hex16(slug[0])[:2], "status": status, "status_since": w.at(0),
-			"schedule":       dict{"kind": "none", "value": "", "timezone": "", "margin_seconds": 0, "max_runtime_seconds": 0},
+			"schedule":       dict{"kind": "none", "value": "", "timezone": "", "margin_seconds": 0, "max_runtime_seconds": 0, "fail_after": 1, "miss_after": 1, "recover_after": 1},
 			"schedule_words": "no schedule", "created_at": w.at(-time.Hour), "ping_url": "https://watch.example/ping/" + ourKey + "/" + slug, "recent": items{},
 		}
 	}
@@ -255,7 +255,7 @@ func TestAnswers(t *testing.T) {
 		plain("a-late", "late"), plain("b-missed", "missed"), plain("c-failed", "failed"), plain("d-new", "new"), plain("e-running", "running"),
 		dict{
 			"slug": "nightly", "name": "Nightly export", "uuid": "8c5ad7bc-0fd5-4b4f-9d3e-111111111111", "status": "ok", "status_since": w.at(3 * time.Minute),
-			"schedule":       dict{"kind": "crontab", "value": "30 2 * * *", "timezone": "Europe/Berlin", "margin_seconds": 60, "max_runtime_seconds": 3600},
+			"schedule":       dict{"kind": "crontab", "value": "30 2 * * *", "timezone": "Europe/Berlin", "margin_seconds": 60, "max_runtime_seconds": 3600, "fail_after": 1, "miss_after": 1, "recover_after": 1},
 			"schedule_words": "every day at 02:30 (Europe/Berlin)", "created_at": w.at(-time.Hour), "last_checkin_at": w.at(3 * time.Minute),
 			"last_duration_ms": 60_000, "next_expected_at": w.at(24 * time.Hour), "ping_url": "https://watch.example/ping/" + ourKey + "/nightly",
 			"recent": items{failed, done},

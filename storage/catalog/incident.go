@@ -169,6 +169,17 @@ func (db *DB) IncidentsDue(ctx context.Context, now time.Time, limit int) ([]str
 	return ids, nil
 }
 
+// NextIncidentAt returns when an incident has to be looked at next, or the zero time.
+func (db *DB) NextIncidentAt(ctx context.Context) (time.Time, error) {
+	ns, err := view(ctx, db, func(r runner) (int64, error) {
+		return one(ctx, r, scanInt, `SELECT coalesce(min(next_at), 0) FROM incidents WHERE next_at > 0`)
+	})
+	if err != nil {
+		return time.Time{}, fmt.Errorf("next incident due: %w", err)
+	}
+	return toTime(ns), nil
+}
+
 // IncidentFilter selects incidents; zero fields select all.
 type IncidentFilter struct {
 	Organisation string

@@ -57,7 +57,7 @@ func (db *DB) Initialise(ctx context.Context, in Initial) (Initialised, error) {
 		out.Password = in.Password
 	}
 	if in.IngestKey == "" {
-		in.IngestKey = newIngestKey()
+		in.IngestKey = newKey()
 		out.IngestKey = in.IngestKey
 	}
 	if in.APIToken == "" {

@@ -58,6 +58,8 @@ type Schedule struct {
 	// FailAfter and RecoverAfter are how many bad or good runs in a row change the status; 1 at
 	// least.
 	FailAfter, RecoverAfter int
+	// MissAfter is how many bad runs in a row it takes where the newest did not come; 0 is FailAfter.
+	MissAfter int
 }
 
 // MonitorState is what the check-ins made of a monitor. Zero times say never.
@@ -81,17 +83,17 @@ type MonitorState struct {
 }
 
 const monitorColumns = `project, slug, uuid, name,
-	schedule_kind, schedule_value, schedule_timezone, margin, max_runtime, fail_after, recover_after,
+	schedule_kind, schedule_value, schedule_timezone, margin, max_runtime, fail_after, recover_after, miss_after,
 	status, status_since, last_checkin_at, last_start_at, next_expected_at, due_at, last_duration, runs, bad, created_at`
 
 const insertMonitor = `INSERT INTO monitors (` + monitorColumns + `) VALUES
-	($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)`
+	($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`
 
 func monitorArgs(m Monitor) []any {
 	return []any{
 		int64(m.Project), m.Slug, m.UUID, m.Name,
 		m.Schedule.Kind, m.Schedule.Value, m.Schedule.Timezone,
-		int64(m.Schedule.Margin), int64(m.Schedule.MaxRuntime), int64(m.Schedule.FailAfter), int64(m.Schedule.RecoverAfter),
+		int64(m.Schedule.Margin), int64(m.Schedule.MaxRuntime), int64(m.Schedule.FailAfter), int64(m.Schedule.RecoverAfter), int64(m.Schedule.MissAfter),
 		m.State.Status, fromTime(m.State.Since), fromTime(m.State.LastCheckinAt), fromTime(m.State.LastStartAt),
 		fromTime(m.State.NextExpectedAt), fromTime(m.State.DueAt), int64(m.State.LastDuration), m.State.Runs, int64(m.State.Bad),
 		fromTime(m.CreatedAt),
@@ -100,13 +102,14 @@ func monitorArgs(m Monitor) []any {
 
 func scanMonitor(row scanner) (Monitor, error) {
 	var m Monitor
-	var project, margin, maxRuntime, failAfter, recoverAfter, since, checkin, start, next, due, duration, bad, created int64
+	var project, margin, maxRuntime, failAfter, recoverAfter, missAfter, since, checkin, start, next, due, duration, bad, created int64
 	err := row.Scan(&project, &m.Slug, &m.UUID, &m.Name,
-		&m.Schedule.Kind, &m.Schedule.Value, &m.Schedule.Timezone, &margin, &maxRuntime, &failAfter, &recoverAfter,
+		&m.Schedule.Kind, &m.Schedule.Value, &m.Schedule.Timezone, &margin, &maxRuntime, &failAfter, &recoverAfter, &missAfter,
 		&m.State.Status, &since, &checkin, &start, &next, &due, &duration, &m.State.Runs, &bad, &created)
 	m.Project, m.CreatedAt = uint32(project), toTime(created)
 	m.Schedule.Margin, m.Schedule.MaxRuntime = time.Duration(margin), time.Duration(maxRuntime)
 	m.Schedule.FailAfter, m.Schedule.RecoverAfter = int(failAfter), int(recoverAfter)
+	m.Schedule.MissAfter = int(missAfter)
 	m.State.Since, m.State.LastCheckinAt, m.State.LastStartAt = toTime(since), toTime(checkin), toTime(start)
 	m.State.NextExpectedAt, m.State.DueAt = toTime(next), toTime(due)
 	m.State.LastDuration, m.State.Bad = time.Duration(duration), int(bad)
@@ -212,13 +215,25 @@ func (tx *Tx) PutMonitor(ctx context.Context, m Monitor) error {
 	_, err := tx.exec(ctx, insertMonitor+` ON CONFLICT (project, slug) DO UPDATE SET
 		name = excluded.name,
 		schedule_kind = excluded.schedule_kind, schedule_value = excluded.schedule_value, schedule_timezone = excluded.schedule_timezone,
-		margin = excluded.margin, max_runtime = excluded.max_runtime, fail_after = excluded.fail_after, recover_after = excluded.recover_after,
+		margin = excluded.margin, max_runtime = excluded.max_runtime, fail_after = excluded.fail_after, recover_after = excluded.recover_after, miss_after = excluded.miss_after,
 		status = excluded.status, status_since = excluded.status_since,
 		last_checkin_at = excluded.last_checkin_at, last_start_at = excluded.last_start_at,
 		next_expected_at = excluded.next_expected_at, due_at = excluded.due_at,
 		last_duration = excluded.last_duration, runs = excluded.runs, bad = excluded.bad`, monitorArgs(tx.complete(m))...)
 	if err != nil {
 		return fmt.Errorf("put monitor %q of project %d: %w", m.Slug, m.Project, err)
+	}
+	return nil
+}
+
+// DeleteMonitor forgets a monitor, or returns ErrNotFound. Its check-ins stay until they are too old.
+func (tx *Tx) DeleteMonitor(ctx context.Context, project uint32, slug string) error {
+	n, err := tx.exec(ctx, `DELETE FROM monitors WHERE project = $1 AND slug = $2`, int64(project), slug)
+	if err == nil && n == 0 {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return fmt.Errorf("delete monitor %q of project %d: %w", slug, project, err)
 	}
 	return nil
 }
@@ -235,6 +250,7 @@ func (tx *Tx) complete(m Monitor) Monitor {
 	m.Schedule.Kind = cmp.Or(m.Schedule.Kind, ScheduleNone)
 	m.Schedule.FailAfter = max(m.Schedule.FailAfter, 1)
 	m.Schedule.RecoverAfter = max(m.Schedule.RecoverAfter, 1)
+	m.Schedule.MissAfter = max(m.Schedule.MissAfter, 0)
 	m.State.Status = cmp.Or(m.State.Status, MonitorNew)
 	if m.State.Since.IsZero() {
 		m.State.Since = m.CreatedAt

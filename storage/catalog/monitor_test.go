@@ -19,7 +19,7 @@ func fullMonitor(slug string) catalog.Monitor {
 		Project: 1, Slug: slug, UUID: uuid.NewString(), Name: "The " + slug,
 		Schedule: catalog.Schedule{
 			Kind: catalog.ScheduleCrontab, Value: "30 2 * * *", Timezone: "Europe/Berlin",
-			Margin: 5 * time.Minute, MaxRuntime: time.Hour, FailAfter: 2, RecoverAfter: 3,
+			Margin: 5 * time.Minute, MaxRuntime: time.Hour, FailAfter: 2, RecoverAfter: 3, MissAfter: 4,
 		},
 		State: catalog.MonitorState{
 			Status: catalog.MonitorRunning, Since: at(1), LastCheckinAt: at(2), LastStartAt: at(3), NextExpectedAt: at(4), DueAt: at(5),
@@ -140,6 +140,28 @@ func TestMonitorNotFound(t *testing.T) {
 			return err
 		}); !errors.Is(err, catalog.ErrNotFound) {
 			t.Errorf("Monitor in a transaction: %v, want ErrNotFound", err)
+		}
+	})
+}
+
+func TestDeleteMonitor(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *catalog.DB) {
+		putMonitors(t, db, fullMonitor("backup"), fullMonitor("other"))
+		remove := func(project uint32, slug string) error {
+			return db.InTx(t.Context(), func(tx *catalog.Tx) error { return tx.DeleteMonitor(t.Context(), project, slug) })
+		}
+		if err := remove(2, "backup"); !errors.Is(err, catalog.ErrNotFound) {
+			t.Errorf("DeleteMonitor of another project: %v, want ErrNotFound", err)
+		}
+		if err := remove(1, "backup"); err != nil {
+			t.Errorf("DeleteMonitor: %v", err)
+		}
+		if err := remove(1, "backup"); !errors.Is(err, catalog.ErrNotFound) {
+			t.Errorf("DeleteMonitor again: %v, want ErrNotFound", err)
+		}
+		left, err := db.Monitors(t.Context(), 1)
+		if err != nil || len(left) != 1 || left[0].Slug != "other" {
+			t.Errorf("Monitors = %v, %v; want the other one", left, err)
 		}
 	})
 }

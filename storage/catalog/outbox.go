@@ -107,7 +107,8 @@ func (tx *Tx) OutboxOf(ctx context.Context, incident string) ([]OutboxRow, error
 
 // Claim makes up to limit rows that are due the caller's until now + length, pages first: those whose
 // earlier messages to the same receiver about the same incident are finished, and those whose sender has not come back.
-func (db *DB) Claim(ctx context.Context, claim string, now time.Time, length time.Duration, limit int) ([]OutboxRow, error) {
+// Rows of the receivers in except are left alone.
+func (db *DB) Claim(ctx context.Context, claim string, now time.Time, length time.Duration, limit int, except []string) ([]OutboxRow, error) {
 	var rows []OutboxRow
 	err := db.InTx(ctx, func(tx *Tx) (err error) {
 		rows = nil
@@ -115,11 +116,17 @@ func (db *DB) Claim(ctx context.Context, claim string, now time.Time, length tim
 		if db.dialect == postgresDialect {
 			lock = " FOR UPDATE OF o SKIP LOCKED"
 		}
+		args := []any{fromTime(now), limit}
+		var busy strings.Builder
+		for _, receiver := range except {
+			args = append(args, receiver)
+			fmt.Fprintf(&busy, " AND o.receiver <> $%d", len(args))
+		}
 		due, err := many(ctx, tx.runner, scanOutbox, `SELECT `+prefixed("o.", outboxColumns)+` FROM outbox o
-			WHERE o.due_at <= $1 AND (o.state = 'due' OR o.state = 'sending' AND o.lease_until <= $1)
+			WHERE o.due_at <= $1 AND (o.state = 'due' OR o.state = 'sending' AND o.lease_until <= $1)`+busy.String()+`
 				AND NOT EXISTS (SELECT 1 FROM outbox e WHERE e.incident = o.incident AND e.incident <> '' AND e.receiver = o.receiver
 					AND e.seq < o.seq AND e.state IN ('due', 'sending'))
-			ORDER BY o.rank, o.due_at, o.key LIMIT $2`+lock, fromTime(now), limit)
+			ORDER BY o.rank, o.due_at, o.key LIMIT $2`+lock, args...)
 		if err != nil {
 			return err
 		}

@@ -108,7 +108,7 @@ func (db *DB) CreateProject(ctx context.Context, organisationID, slug, name stri
 		if n >= MaxProjects {
 			return ErrLimit
 		}
-		p, err = tx.createProject(ctx, organisationID, slug, name, newIngestKey())
+		p, err = tx.createProject(ctx, organisationID, slug, name, newKey())
 		return err
 	})
 	if err != nil {
@@ -134,8 +134,8 @@ func (tx *Tx) createProject(ctx context.Context, organisationID, slug, name, key
 	return p, err
 }
 
-// newIngestKey is 128 random bits in 32 lower-case hexadecimal digits, as DSNs have them.
-func newIngestKey() string {
+// newKey is 128 random bits in 32 lower-case hexadecimal digits, as DSNs have them; of ingest and badges.
+func newKey() string {
 	var b [16]byte
 	rand.Read(b[:]) // never fails: it ends the program instead
 	return hex.EncodeToString(b[:])

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -23,6 +24,9 @@ type ErrorCountsAsk struct {
 	By          string        // ByIssue, ByRelease, ByEnvironment, or "" for one group whose name is empty
 }
 
+// errorPiece is how many buckets of all issues are counted at once.
+const errorPiece = 500
+
 // ErrorCounts counts the error events of a scope and the users they happened to by bucket: it calls
 // each for every bucket and group that has some, in their order. A group by issue has the decimal
 // number of the issue for its name. Both counts are of distinct ones in the bucket: those of users
@@ -44,6 +48,12 @@ func (s *Store) ErrorCounts(ctx context.Context, sc Scope, ask ErrorCountsAsk, e
 	default:
 		return invalid("errors can be grouped by %s, %s or %s, not by %q", ByIssue, ByRelease, ByEnvironment, ask.By)
 	}
+	// The database keeps the ids of each bucket and group until the end: those of many issues are
+	// counted in pieces.
+	piece := steps.n
+	if ask.By == ByIssue && ask.Issue == 0 {
+		piece = errorPiece
+	}
 	p := sc.scoped()
 	where := inScope
 	if ask.Issue != 0 {
@@ -57,22 +67,32 @@ func (s *Store) ErrorCounts(ctx context.Context, sc Scope, ask ErrorCountsAsk, e
 	}
 	sql := `SELECT ` + steps.column(p) + ` AS bucket, ` + name + ` AS name, ` + countEvents + `, ` + countUsers + `
 FROM error_events WHERE ` + where + ` GROUP BY bucket, name ORDER BY bucket, name`
-	var stop error // of each, which is no error of the read
-	err = s.query(ctx, sc, "count errors", sql, p, func(rows driver.Rows) error {
-		var (
-			bucket, events, users uint64
-			group                 string
-		)
-		if err := rows.Scan(&bucket, &group, &events, &users); err != nil {
+	ctx, cancel := context.WithTimeoutCause(ctx, readTimeout, errReadTimeout)
+	defer cancel()
+	for begin := 0; begin < steps.n; begin += piece {
+		if to := steps.at(begin + piece); to.Before(sc.to) {
+			p["to"] = to.UnixNano()
+		} else {
+			p["to"] = sc.to.UnixNano()
+		}
+		p["from"] = steps.at(begin).UnixNano()
+		var stop error // of each, which is no error of the read
+		err := s.query(ctx, sc, "count errors", sql, p, func(rows driver.Rows) error {
+			var (
+				bucket, events, users uint64
+				group                 string
+			)
+			if err := rows.Scan(&bucket, &group, &events, &users); err != nil {
+				return err
+			}
+			if stop = each(int(bucket), group, int64(events), int64(users)); stop != nil {
+				return errEnough
+			}
+			return nil
+		})
+		if err := cmp.Or(err, stop); err != nil {
 			return err
 		}
-		if stop = each(int(bucket), group, int64(events), int64(users)); stop != nil {
-			return errEnough
-		}
-		return nil
-	})
-	if err == nil {
-		err = stop
 	}
-	return err
+	return nil
 }

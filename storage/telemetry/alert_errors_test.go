@@ -54,3 +54,25 @@ func TestErrorsAreCountedByBucketAndGroup(t *testing.T) {
 		}
 	}
 }
+
+func TestErrorsOfAllIssuesAreCountedInPieces(t *testing.T) {
+	t.Parallel()
+	s := storagetest.Telemetry(t)
+	var events []*telemetrypb.ErrorEvent
+	want := []string{}
+	for i := range 13 { // a piece has 500 buckets
+		d := time.Duration(i) * 100 * time.Second
+		events = append(events, event(1, uint64(i%2+1), byte(i), d))
+		want = append(want, fmt.Sprintf("%d %d 1", i*100, i%2+1))
+	}
+	insertErrors(t, s, "a", events...)
+	got := []string{}
+	err := s.ErrorCounts(t.Context(), scope(t, 1, 0, 1201*time.Second), telemetry.ErrorCountsAsk{Step: time.Second, By: "issue"}, func(bucket int, group string, events, _ int64) error {
+		got = append(got, fmt.Sprintf("%d %s %d", bucket, group, events))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	diff(t, "counts", want, got)
+}

@@ -87,6 +87,30 @@ func TestPartialsSayWhatSamplesComeTo(t *testing.T) {
 	diff(t, "the sum of partials", whole, sum)
 }
 
+// TestPartialsGoOnFromBlockToBlock has more samples than a block of the server.
+func TestPartialsGoOnFromBlockToBlock(t *testing.T) {
+	t.Parallel()
+	s := storagetest.Telemetry(t)
+	const n = 50_000
+	var frames []*telemetrypb.Metric
+	for i := range uint64(4) {
+		samples := make([]point, n)
+		for j := range samples {
+			samples[j] = sample(time.Duration(j)*time.Millisecond, float64(j))
+		}
+		frames = append(frames, series(fmt.Sprint("m", i/2), counter, i, nil, samples...))
+	}
+	insertMetrics(t, s, "a", metricFrame(1, frames...))
+	got := partialsOf(t, s, scope(t, 1, 0, time.Minute), time.Minute, "m0", "m1")
+	want := make(map[bucketKey]telemetry.Partial)
+	for i := range uint64(4) {
+		want[bucketKey{fmt.Sprint("m", i/2), i, noon.UnixMilli()}] = telemetry.Partial{
+			Count: n, Sum: n * (n - 1) / 2, Max: n - 1, Last: n - 1, LastAt: noon.UnixMilli() + n - 1, Increase: n - 1, HasFirst: true,
+		}
+	}
+	diff(t, "partials", want, got)
+}
+
 func TestPartialsOfAnotherProjectAreNotRead(t *testing.T) {
 	t.Parallel()
 	s := storagetest.Telemetry(t)
@@ -207,6 +231,7 @@ func TestSeriesAreListedWithTheirLabels(t *testing.T) {
 		series("a'\\", gauge, 3, nil, sample(0, 2)),
 		series("b", counter, 4, pairs("code", "gone"), sample(-5*time.Hour, 1)),
 		series("c", gauge, 5, nil, sample(0, 2)),
+		series("b", gauge, 6, nil, sample(-20*time.Hour, 2), sample(0, 2)), // of yesterday, too
 	))
 	insertMetrics(t, s, "b", metricFrame(2, series("b", counter, 9, pairs("of", "another"), sample(0, 1))))
 	got, err := s.SeriesOf(t.Context(), hour(t, 1), []string{"b", "a'\\"})
@@ -217,7 +242,11 @@ func TestSeriesAreListedWithTheirLabels(t *testing.T) {
 		{Metric: "a'\\", FP: 3, Kind: "gauge", Unit: "s", Labels: map[string]string{}, FirstSeen: noon, LastSeen: noon},
 		{Metric: "b", FP: 1, Kind: "counter", Unit: "s", Labels: map[string]string{"code": "200", "job": "api"}, FirstSeen: noon, LastSeen: noon},
 		{Metric: "b", FP: 2, Kind: "counter", Unit: "s", Labels: map[string]string{"code": "500", "job": "api"}, FirstSeen: noon.Add(-40 * time.Minute), LastSeen: noon.Add(-time.Minute)},
+		{Metric: "b", FP: 6, Kind: "gauge", Unit: "s", Labels: map[string]string{}, FirstSeen: noon.Add(-20 * time.Hour), LastSeen: noon},
 	}, got)
+	if _, err := s.SeriesOf(t.Context(), hour(t, 1), nil); err == nil {
+		t.Error("series of no metric were listed")
+	}
 }
 
 func TestQuantilesAreInterpolatedInTheirBucket(t *testing.T) {

@@ -35,6 +35,7 @@ Usage: midwatch <command> [flags]
   check      print the configuration in force, secrets masked, or what is wrong with it
   cron       run a job and tell Midwatch how it went: for crontabs
   discover   find the jobs of this machine and propose lines that run them by midwatch cron
+  probe      ask addresses from this machine whether they answer, as a region of its own
   deadletter list, show, replay or drop the messages that could not be stored
   version    print the version
 
@@ -88,6 +89,9 @@ func run(ctx context.Context, args, environ []string, out io.Writer) error {
 	case "deadletter":
 		variables := env.ToMap(environ)
 		return cli.Deadletter(ctx, args, func(name string) string { return variables[name] }, out)
+	case "probe":
+		variables := env.ToMap(environ)
+		return cli.Probe(ctx, args, func(name string) string { return variables[name] }, out)
 	case "discover":
 		return cli.Discover(ctx, cli.ThisMachine(), args, out)
 	}

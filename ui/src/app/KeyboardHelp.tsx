@@ -22,6 +22,7 @@ const groups: { name: string; keys: [string, string][] }[] = [
       ["g m", "Metrics"],
       ["g e", "Errors"],
       ["g c", "Monitors"],
+      ["g p", "Probes"],
     ],
   },
   {
@@ -32,6 +33,7 @@ const groups: { name: string; keys: [string, string][] }[] = [
       ["Enter", "Open"],
       ["o", "Open"],
       ["Esc", "Close"],
+      ["e", "Edit the monitor"],
     ],
   },
   {

@@ -10,7 +10,7 @@ import {
   type ErrorComponentProps,
 } from "@tanstack/react-router";
 import { ErrorNote } from "../components/Page";
-import { issueAddress, issuesAddress, logsAddress, metricsAddress, rangeAddress, signInAddress } from "../lib/addresses";
+import { issueAddress, issuesAddress, logsAddress, metricsAddress, monitorsAddress, rangeAddress, signInAddress } from "../lib/addresses";
 import { ApiError } from "../lib/api";
 import { pref, setPref } from "../lib/prefs";
 import { queryClient, sessionQuery } from "../lib/query";
@@ -127,6 +127,7 @@ const issue = createRoute({
 const monitors = createRoute({
   getParentRoute: () => project,
   path: "monitors",
+  validateSearch: monitorsAddress,
   component: lazyRouteComponent(() => import("../features/monitors/MonitorsPage"), "MonitorsPage"),
 });
 
@@ -136,10 +137,34 @@ const monitor = createRoute({
   component: lazyRouteComponent(() => import("../features/monitors/MonitorPage"), "MonitorPage"),
 });
 
+const editMonitor = createRoute({
+  getParentRoute: () => project,
+  path: "monitors/$slug/edit",
+  component: lazyRouteComponent(() => import("../features/monitors/EditMonitorPage"), "EditMonitorPage"),
+});
+
 const newMonitor = createRoute({
   getParentRoute: () => project,
   path: "new-monitor",
   component: lazyRouteComponent(() => import("../features/monitors/NewMonitorPage"), "NewMonitorPage"),
+});
+
+const probes = createRoute({
+  getParentRoute: () => project,
+  path: "probes",
+  component: lazyRouteComponent(() => import("../features/probes/ProbesPage"), "ProbesPage"),
+});
+
+const probe = createRoute({
+  getParentRoute: () => project,
+  path: "probes/$probe",
+  component: lazyRouteComponent(() => import("../features/probes/ProbePage"), "ProbePage"),
+});
+
+const newProbe = createRoute({
+  getParentRoute: () => project,
+  path: "new-probe",
+  component: lazyRouteComponent(() => import("../features/probes/ProbePage"), "NewProbePage"),
 });
 
 const settings = createRoute({
@@ -195,7 +220,7 @@ export const router = createRouter({
     home,
     signin,
     newProject,
-    project.addChildren([projectHome, overview, logs, metrics, issues, issue, monitors, monitor, newMonitor, settings]),
+    project.addChildren([projectHome, overview, logs, metrics, issues, issue, monitors, monitor, editMonitor, newMonitor, probes, probe, newProbe, settings]),
   ]),
   parseSearch,
   stringifySearch,

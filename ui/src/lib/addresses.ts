@@ -1,4 +1,4 @@
-import type { Aggregate, Level } from "./api";
+import type { Aggregate, Level, MonitorStatus } from "./api";
 import { defaultRange, resolve } from "./range";
 import { list, oneOf, text, type Search } from "./search";
 
@@ -65,6 +65,20 @@ export function metricsAddress(search: Search): MetricsAddress {
     by: list(search.by, 10),
     view: oneOf(search.view, ["table"]),
   };
+}
+
+export interface MonitorsAddress {
+  /** Only monitors of these statuses. */
+  status?: MonitorStatus[] | undefined;
+}
+
+/** The statuses of monitors, in the order in which they are offered as filters. */
+export const monitorStatuses = ["missed", "failed", "late", "running", "ok", "new", "paused"] as const satisfies readonly MonitorStatus[];
+
+export function monitorsAddress(search: Search): MonitorsAddress {
+  const asked = list(search.status);
+  const status = monitorStatuses.filter((one) => asked?.includes(one));
+  return { status: status.length ? status : undefined };
 }
 
 export const issueSorts = ["last", "first", "events", "users"] as const;

@@ -1107,6 +1107,73 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/projects/{project}/probes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        /** The uptime and TLS probes of a project, by name */
+        get: operations["listProbes"];
+        put?: never;
+        /** Make a probe; it runs within half a minute */
+        post: operations["createProbe"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/probes/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Run a probe once, now, from this server, without keeping it
+         * @description Answers when the run has ended, which takes as long as the timeout at most.
+         */
+        post: operations["testProbe"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/probes/{probe}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                probe: components["parameters"]["ProbePath"];
+            };
+            cookie?: never;
+        };
+        /** One probe */
+        get: operations["getProbe"];
+        /** Change a probe */
+        put: operations["setProbe"];
+        post?: never;
+        /** Remove a probe; what it has measured stays */
+        delete: operations["deleteProbe"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/projects/{project}/monitors": {
         parameters: {
             query?: never;
@@ -1122,6 +1189,111 @@ export interface paths {
         put?: never;
         /** Make a monitor */
         post: operations["createMonitor"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/monitors/{slug}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                slug: components["parameters"]["Slug"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Forget a monitor; its check-ins stay until they are too old */
+        delete: operations["deleteMonitor"];
+        options?: never;
+        head?: never;
+        /** Change a monitor's name or schedule; what is left out stays */
+        patch: operations["updateMonitor"];
+        trace?: never;
+    };
+    "/projects/{project}/monitors/{slug}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                slug: components["parameters"]["Slug"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Expect nothing of a job; its check-ins are kept */
+        post: operations["pauseMonitor"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/monitors/{slug}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                slug: components["parameters"]["Slug"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Watch a paused job again, from its next check-in on */
+        post: operations["resumeMonitor"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/badges": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        /** Where the project's badges and its status page are */
+        get: operations["getBadges"];
+        /** Say whether the project has a status page that anybody who knows its address can read */
+        put: operations["setBadges"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/badges/key": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Replace the key in the addresses of badges and status page; the old addresses stop to work */
+        post: operations["replaceBadgeKey"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2384,6 +2556,144 @@ export interface components {
                 [key: string]: unknown;
             };
         };
+        ProbeList: {
+            probes: components["schemas"]["Probe"][];
+        };
+        /** @enum {string} */
+        ProbeKind: "http" | "tcp" | "dns" | "tls";
+        /** @description What to ask, how often, from where, and what to expect */
+        ProbeSettings: {
+            name: string;
+            kind: components["schemas"]["ProbeKind"];
+            /** @description A URL for http, host:port for tcp and tls, a domain name for dns */
+            target: string;
+            /** @description Of http: GET when absent */
+            method?: string;
+            /** @description Of http */
+            headers?: {
+                [key: string]: string;
+            };
+            /** @description Of http, with POST, PUT, PATCH and DELETE */
+            body?: string;
+            /**
+             * @description Of http: 200-399 when absent
+             * @example 200-299,404
+             */
+            expect_status?: string;
+            /** @description Of http: five at most, each to a public address */
+            follow_redirects?: boolean;
+            /** @description A text that the first MiB of an http answer, or one of the records of dns, has to hold */
+            contains?: string;
+            /**
+             * @description Of dns: A when absent
+             * @enum {string}
+             */
+            record_type?: "A" | "AAAA" | "CNAME" | "MX" | "TXT" | "NS";
+            /** @description Of dns: the server that is asked, host or host:port; the machine's own when absent */
+            resolver?: string;
+            /** @description 10 when absent */
+            timeout_seconds?: number;
+            /**
+             * @description 30 when absent
+             * @enum {integer}
+             */
+            interval_seconds?: 30 | 60 | 300;
+            /** @description Where to ask from; everywhere when absent */
+            regions?: string[];
+            /** @description In how many regions it has to fail to be down; more than half when absent */
+            need?: number;
+            /** @description What the probe is about */
+            service?: string;
+            paused?: boolean;
+        };
+        Probe: {
+            id: string;
+            /** Format: int64 */
+            version: number;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            updated_at: string;
+            name: string;
+            kind: components["schemas"]["ProbeKind"];
+            /** @description A URL for http, host:port for tcp and tls, a domain name for dns */
+            target: string;
+            /** @description Of http: GET when absent */
+            method?: string;
+            /** @description Of http */
+            headers?: {
+                [key: string]: string;
+            };
+            /** @description Of http, with POST, PUT, PATCH and DELETE */
+            body?: string;
+            /**
+             * @description Of http: 200-399 when absent
+             * @example 200-299,404
+             */
+            expect_status?: string;
+            /** @description Of http: five at most, each to a public address */
+            follow_redirects?: boolean;
+            /** @description A text that the first MiB of an http answer, or one of the records of dns, has to hold */
+            contains?: string;
+            /**
+             * @description Of dns: A when absent
+             * @enum {string}
+             */
+            record_type?: "A" | "AAAA" | "CNAME" | "MX" | "TXT" | "NS";
+            /** @description Of dns: the server that is asked, host or host:port; the machine's own when absent */
+            resolver?: string;
+            /** @description 10 when absent */
+            timeout_seconds?: number;
+            /**
+             * @description 30 when absent
+             * @enum {integer}
+             */
+            interval_seconds?: 30 | 60 | 300;
+            /** @description Where to ask from; everywhere when absent */
+            regions?: string[];
+            /** @description In how many regions it has to fail to be down; more than half when absent */
+            need?: number;
+            /** @description What the probe is about */
+            service?: string;
+            paused?: boolean;
+        };
+        ProbeResult: {
+            probe: string;
+            region: string;
+            /** Format: date-time */
+            at: string;
+            ok: boolean;
+            /** @description Why it failed, in words */
+            error?: string;
+            status_code?: number;
+            /** @description The records that dns found */
+            answers?: string[];
+            timings: {
+                dns_ms: number;
+                connect_ms: number;
+                tls_ms: number;
+                first_byte_ms: number;
+                total_ms: number;
+            };
+            certificate?: components["schemas"]["ProbeCertificate"];
+        };
+        ProbeCertificate: {
+            /** Format: date-time */
+            not_before: string;
+            /** Format: date-time */
+            not_after: string;
+            issuer: string;
+            names: string[];
+            serial: string;
+            chain_valid: boolean;
+            name_matches: boolean;
+            /** @description The share of its lifetime that is left, 0 to 1 */
+            left: number;
+            /** @enum {string} */
+            verdict: "fine" | "renew" | "soon" | "now" | "expired";
+            /** @example 20 days left, 22 % of its lifetime */
+            words: string;
+        };
         MonitorList: {
             monitors: components["schemas"]["Monitor"][];
         };
@@ -2405,6 +2715,16 @@ export interface components {
             last_checkin_at?: string;
             /** Format: int64 */
             last_duration_ms?: number;
+            /**
+             * Format: int64
+             * @description The median of up to 30 successful runs before the newest one that ended; absent where there are less than 3
+             */
+            usual_duration_ms?: number;
+            /**
+             * Format: double
+             * @description The duration of the newest run that ended as a multiple of the usual one
+             */
+            duration_ratio?: number;
             /** Format: date-time */
             next_expected_at?: string;
             ping_url: string;
@@ -2422,6 +2742,12 @@ export interface components {
             timezone: string;
             margin_seconds: number;
             max_runtime_seconds: number;
+            /** @description How many bad runs in a row make a failed one count */
+            fail_after: number;
+            /** @description How many bad runs in a row make a missed one count */
+            miss_after: number;
+            /** @description How many good runs in a row end it */
+            recover_after: number;
         };
         NewMonitor: {
             slug: string;
@@ -2430,22 +2756,64 @@ export interface components {
         };
         NewSchedule: {
             /** @enum {string} */
-            kind: "crontab" | "interval";
+            kind: "none" | "crontab" | "interval";
+            /** @description Empty for none */
             value: string;
             timezone?: string;
             margin_seconds?: number;
             max_runtime_seconds?: number;
+            /** @default 1 */
+            fail_after: number;
+            /** @description fail_after by default */
+            miss_after?: number;
+            /** @default 1 */
+            recover_after: number;
+        };
+        MonitorUpdate: {
+            /** @description Empty is the slug */
+            name?: string;
+            schedule?: components["schemas"]["NewSchedule"];
+        };
+        Badges: {
+            /**
+             * @description The badge of all monitors; with /<slug> before its .svg that of one. With .json in its place, an endpoint for shields.io.
+             * @example https://midwatch.example.org/badge/0123456789abcdef0123456789abcdef.svg
+             */
+            badge_url: string;
+            status_page: boolean;
+            /** @description Answers only where status_page is true */
+            status_url: string;
+        };
+        BadgeSettings: {
+            status_page: boolean;
         };
         CheckinList: {
             checkins: components["schemas"]["Checkin"][];
+            durations?: components["schemas"]["Durations"];
+        };
+        /** @description Of the successful runs that are listed; absent where none has one */
+        Durations: {
+            runs: number;
+            /** Format: int64 */
+            p50_ms: number;
+            /** Format: int64 */
+            p95_ms: number;
         };
         /** @enum {string} */
         CheckinStatus: "in_progress" | "ok" | "error" | "log";
         Checkin: {
             id: string;
             run_id?: string;
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description When the run ended, or began where it has not
+             */
             time: string;
+            /**
+             * Format: date-time
+             * @description When the run began, where that is known
+             */
+            started_at?: string;
             status: components["schemas"]["CheckinStatus"];
             /** Format: int64 */
             duration_ms?: number;
@@ -2490,6 +2858,7 @@ export interface components {
         IssuePath: string;
         /** @description 32 hexadecimal digits */
         EventPath: string;
+        ProbePath: string;
         Slug: string;
     };
     requestBodies: never;
@@ -4223,6 +4592,166 @@ export interface operations {
             default: components["responses"]["Error"];
         };
     };
+    listProbes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Probes */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProbeList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    createProbe: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProbeSettings"];
+            };
+        };
+        responses: {
+            /** @description Made */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Probe"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    testProbe: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProbeSettings"];
+            };
+        };
+        responses: {
+            /** @description What came of it */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProbeResult"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    getProbe: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                probe: components["parameters"]["ProbePath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The probe */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Probe"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    setProbe: {
+        parameters: {
+            query?: {
+                /** @description The version that is changed; anybody else's change since then is then a conflict. Without it the newest is replaced. */
+                version?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                probe: components["parameters"]["ProbePath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProbeSettings"];
+            };
+        };
+        responses: {
+            /** @description Changed */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Probe"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    deleteProbe: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                probe: components["parameters"]["ProbePath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Removed */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Error"];
+        };
+    };
     listMonitors: {
         parameters: {
             query: {
@@ -4273,6 +4802,184 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Monitor"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    deleteMonitor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                slug: components["parameters"]["Slug"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Deleted */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    updateMonitor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                slug: components["parameters"]["Slug"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MonitorUpdate"];
+            };
+        };
+        responses: {
+            /** @description The monitor without its runs */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Monitor"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    pauseMonitor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                slug: components["parameters"]["Slug"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The monitor without its runs */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Monitor"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    resumeMonitor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                slug: components["parameters"]["Slug"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The monitor without its runs */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Monitor"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    getBadges: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Addresses */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Badges"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    setBadges: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BadgeSettings"];
+            };
+        };
+        responses: {
+            /** @description Addresses */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Badges"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    replaceBadgeKey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Addresses */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Badges"];
                 };
             };
             default: components["responses"]["Error"];

@@ -26,6 +26,14 @@ export type Monitor = Schemas["Monitor"];
 export type MonitorStatus = Schemas["MonitorStatus"];
 export type Checkin = Schemas["Checkin"];
 export type NewMonitor = Schemas["NewMonitor"];
+export type Probe = Schemas["Probe"];
+export type ProbeSettings = Schemas["ProbeSettings"];
+export type ProbeResult = Schemas["ProbeResult"];
+export type MonitorUpdate = Schemas["MonitorUpdate"];
+export type Schedule = Schemas["Schedule"];
+export type NewSchedule = Schemas["NewSchedule"];
+export type Durations = Schemas["Durations"];
+export type Badges = Schemas["Badges"];
 export type Retention = Schemas["Retention"];
 export type RetentionDays = Schemas["RetentionDays"];
 

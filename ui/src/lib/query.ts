@@ -40,6 +40,12 @@ export const retentionQuery = (project: number) =>
     queryFn: ({ signal }) => data(api.GET("/projects/{project}/retention", { params: { path: { project } }, signal })),
   });
 
+export const badgesQuery = (project: number) =>
+  queryOptions({
+    queryKey: ["badges", project],
+    queryFn: ({ signal }) => data(api.GET("/projects/{project}/badges", { params: { path: { project } }, signal })),
+  });
+
 export const noticesQuery = (project: number) =>
   queryOptions({
     queryKey: ["notices", project],

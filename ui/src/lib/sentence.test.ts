@@ -22,7 +22,7 @@ function monitor(slug: string, status: Monitor["status"], more: Partial<Monitor>
     name: "",
     uuid: slug,
     status,
-    schedule: { kind: "interval", value: "60", timezone: "UTC", margin_seconds: 0, max_runtime_seconds: 0 },
+    schedule: { kind: "interval", value: "60", timezone: "UTC", margin_seconds: 0, max_runtime_seconds: 0, fail_after: 1, miss_after: 1, recover_after: 1 },
     schedule_words: "",
     created_at: before(9999),
     ping_url: "",
@@ -51,6 +51,9 @@ test("monitors", () => {
   expect(say(monitor("a", "ok"))).toBe("a is on time.");
   expect(say(monitor("a", "ok"), monitor("b", "running"))).toBe("All 2 jobs are on time.");
   expect(say(monitor("a", "new"))).toBe("1 monitor, waiting for a first run.");
+  expect(say(monitor("a", "paused"))).toBe("The monitor is paused.");
+  expect(say(monitor("a", "paused"), monitor("b", "paused"))).toBe("All 2 monitors are paused.");
+  expect(say(monitor("a", "paused"), monitor("b", "new"))).toBe("2 monitors, waiting for a first run.");
   expect(say(monitor("a", "ok"), monitor("b", "failed", { status_since: before(180) }), monitor("c", "paused"))).toBe("1 of 2 on time; b failed 3 h ago.");
   expect(say(...["a", "b", "c"].map((slug) => monitor(slug, "missed")))).toBe("0 of 3 on time; a missed its run, b missed its run, 1 more need a look.");
 });

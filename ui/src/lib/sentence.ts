@@ -56,6 +56,7 @@ export function monitorsSentence(monitors: Monitor[], now: number): string {
   const expected = monitors.filter((m) => m.status !== "new" && m.status !== "paused");
   const troubled = expected.filter((m) => isTrouble(m.status));
   const fine = expected.length - troubled.length;
+  if (monitors.every((m) => m.status === "paused")) return monitors.length === 1 ? "The monitor is paused." : `All ${plural(monitors.length, "monitor")} are paused.`;
   if (expected.length === 0) return `${plural(monitors.length, "monitor")}, waiting for a first run.`;
   if (troubled.length === 0) return expected.length === 1 ? `${expected[0]!.slug} is on time.` : `All ${count(expected.length)} jobs are on time.`;
   const head = `${count(fine)} of ${count(expected.length)} on time`;

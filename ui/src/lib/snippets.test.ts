@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { describe, expect, test } from "vitest";
-import { checkinSnippets, movedSnippets, snippets, storeURL } from "./snippets";
+import { badgeSnippets, checkinSnippets, movedSnippets, snippets, storeURL } from "./snippets";
 
 const setup = {
   ingest_key: "0123456789abcdef0123456789abcdef",
@@ -84,4 +84,19 @@ test("a path before the project's number stays", () => {
 test("a quote in an address cannot end the word", () => {
   const odd = { ...setup, http_url: "http://host/it's" };
   expect(run(snippets(odd).logs[0]!.text)).toContain("http://host/it's/v1/ingest/logs");
+});
+
+test("midwatch cron gets the address and the key", () => {
+  const text = checkinSnippets(setup, "backup").find((one) => one.id === "checkins-midwatch")!.text;
+  const out = execFileSync("bash", ["-euc", `midwatch() { printf '%s|' "$MIDWATCH_URL" "$MIDWATCH_INGEST_KEY" "$@"; }\n${text}`], { encoding: "utf8" });
+  expect(out).toBe(`${setup.http_url}|${setup.ingest_key}|cron|backup|--|sleep|1|`);
+});
+
+test("badges of one monitor and of all", () => {
+  const url = "http://127.0.0.1:8080/badge/00ff.svg";
+  const [markdown, , one, shields] = badgeSnippets(url, "backup").map(({ text }) => text);
+  expect(markdown).toBe("![backup](http://127.0.0.1:8080/badge/00ff/backup.svg)");
+  expect(one).toBe("http://127.0.0.1:8080/badge/00ff/backup.svg");
+  expect(shields).toBe("https://img.shields.io/endpoint?url=http%3A%2F%2F127.0.0.1%3A8080%2Fbadge%2F00ff%2Fbackup.json");
+  expect(badgeSnippets(url)[2]!.text).toBe(url);
 });

@@ -166,6 +166,23 @@ curl -fsS -m 10 --retry 3 ${quote(`${cronitor}?state=complete`)}`,
   ];
 }
 
+/** Ways to show a badge; of one monitor, or without a slug of all. */
+export function badgeSnippets(badgeURL: string, slug?: string): Snippet[] {
+  const svg = slug === undefined ? badgeURL : badgeURL.replace(/\.svg$/, `/${slug}.svg`);
+  const name = slug ?? "jobs";
+  return [
+    { id: "badge-markdown", label: "Markdown", hint: "For a README.", text: `![${name}](${svg})` },
+    { id: "badge-html", label: "HTML", hint: "For a page.", text: `<img src="${svg}" alt="${name}" height="20">` },
+    { id: "badge-url", label: "URL", hint: "The image itself, without signing in.", text: svg },
+    {
+      id: "badge-shields",
+      label: "shields.io",
+      hint: "An endpoint, for another style.",
+      text: `https://img.shields.io/endpoint?url=${encodeURIComponent(svg.replace(/\.svg$/, ".json"))}`,
+    },
+  ];
+}
+
 /** How a job checks in; create makes the monitor with its first ping. */
 export function checkinSnippets(setup: Setup, slug: string, create = false): Snippet[] {
   const url = `${setup.ping_url}/${slug}`;
@@ -188,6 +205,13 @@ export function checkinSnippets(setup: Setup, slug: string, create = false): Sni
       label: "cron, timed",
       hint: "A second ping before the job gives its duration, and notices one that hangs.",
       text: `30 2 * * * curl -fsS -m 10 "${url}/start${query}"; sleep 1; curl -fsS -m 10 --retry 3 "${url}/$?${query}"`,
+    },
+    {
+      id: "checkins-midwatch",
+      label: "midwatch cron",
+      hint: "Runs your command (here sleep 1) and tells its start, end, duration and output.",
+      text: `MIDWATCH_URL=${quote(setup.http_url)} MIDWATCH_INGEST_KEY=${quote(setup.ingest_key)} \\
+  midwatch cron ${slug}${create ? " --schedule '30 2 * * *'" : ""} -- sleep 1`,
     },
     {
       id: "checkins-sentry-cli",

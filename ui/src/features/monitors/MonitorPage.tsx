@@ -1,23 +1,24 @@
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
-import { ArrowLeft, ChevronRight } from "lucide-react";
-import { useMemo, useState } from "react";
-import { CopyButton } from "../../components/Button";
+import { ArrowLeft, ChevronRight, ScrollText } from "lucide-react";
+import { Fragment, useMemo, useState, type ReactNode } from "react";
+import { buttonClass, CopyButton } from "../../components/Button";
 import { StatusWord } from "../../components/MonitorStatus";
 import { Await, Empty, ErrorNote, Panel, Skeleton, When } from "../../components/Page";
 import { Snippets } from "../../components/Snippets";
-import { api, ApiError, data, type Checkin, type Monitor } from "../../lib/api";
-import { duration, plural } from "../../lib/format";
+import { api, ApiError, data, type Checkin, type Monitor, type Schedule } from "../../lib/api";
+import { count, duration, plural } from "../../lib/format";
 import { useKeys } from "../../lib/keys";
 import { useNow, useProject, useTitle } from "../../lib/page";
-import { edges, monitorsQuery, setupQuery } from "../../lib/query";
-import { outcome, outcomeWords, runRange } from "../../lib/runs";
+import { badgesQuery, edges, monitorsQuery, setupQuery } from "../../lib/query";
+import { isSlow, logsOf, outcome, outcomeWords, runRange, trendWords } from "../../lib/runs";
 import { isTrouble, troubleWords } from "../../lib/sentence";
-import { checkinSnippets, movedSnippets, uuidURL } from "../../lib/snippets";
+import { badgeSnippets, checkinSnippets, movedSnippets, uuidURL } from "../../lib/snippets";
 import { second } from "../../lib/time";
 import { useRange } from "../../lib/useRange";
 import { useStay } from "../../lib/useStay";
 import { Waiting } from "../setup/SetupPanel";
+import { MonitorActions } from "./MonitorActions";
 import { RunBars } from "./RunBars";
 
 const route = getRouteApi("/p/$project/monitors/$slug");
@@ -86,7 +87,10 @@ function Detail({ monitor }: { monitor: Monitor }) {
     placeholderData: keepPreviousData,
   });
   const setup = useQuery(setupQuery(project));
+  const badges = useQuery(badgesQuery(project));
   const { schedule } = monitor;
+  const trend = trendWords(monitor);
+  const durations = query.data?.durations;
   return (
     <>
       <div className="flex flex-wrap items-start justify-between gap-x-6 gap-y-2 px-4 pb-4">
@@ -105,12 +109,29 @@ function Detail({ monitor }: { monitor: Monitor }) {
                 last <When at={monitor.last_checkin_at} />
               </span>
             )}
+            {trend && (
+              <span>
+                {monitor.last_duration_ms !== undefined && `took ${duration(monitor.last_duration_ms)}, `}
+                <span className={isSlow(monitor) ? "text-warn" : ""}>{trend}</span>
+              </span>
+            )}
           </p>
         </div>
+        <MonitorActions monitor={monitor} />
       </div>
       <div className="grid items-start gap-4 px-4 xl:grid-cols-[minmax(0,1fr)_26rem]">
         <div className="flex min-w-0 flex-col gap-4">
-          <Panel title={monitor.recent.length === 0 ? "Runs" : `Last ${plural(monitor.recent.length, "run")}`}>
+          <Panel
+            title={monitor.recent.length === 0 ? "Runs" : monitor.recent.length === 1 ? "The last run" : `Last ${plural(monitor.recent.length, "run")}`}
+            more={
+              durations &&
+              durations.runs > 1 && (
+                <p className="text-data text-muted" title={`Of the newest ${plural(durations.runs, "successful run")} of the range that tell their duration`}>
+                  half within {duration(durations.p50_ms)}, 95{"\u00a0"}% within {duration(durations.p95_ms)}
+                </p>
+              )
+            }
+          >
             <div className="p-3">
               <RunBars runs={monitor.recent} slots={Math.max(20, Math.min(60, monitor.recent.length))} className="h-14 w-full" />
             </div>
@@ -162,12 +183,23 @@ function Detail({ monitor }: { monitor: Monitor }) {
               <dd className="font-mono">
                 {schedule.kind === "none" ? "not set" : schedule.kind === "interval" ? duration(Number(schedule.value) * second) : `${schedule.value} (${schedule.timezone || "UTC"})`}
               </dd>
-              <dt className="text-muted">late after</dt>
-              <dd>{duration(schedule.margin_seconds * second)}</dd>
+              {schedule.kind !== "none" && (
+                <>
+                  <dt className="text-muted">missed after</dt>
+                  <dd>{duration(schedule.margin_seconds * second)}</dd>
+                </>
+              )}
               <dt className="text-muted">stuck after</dt>
               <dd>{schedule.max_runtime_seconds > 0 ? duration(schedule.max_runtime_seconds * second) : "not watched"}</dd>
+              <dt className="text-muted">it takes</dt>
+              <dd>{thresholds(schedule)}</dd>
             </dl>
           </Panel>
+          {badges.data && (
+            <Panel title="Badge" className="overflow-hidden" more={<img src={badgePath(badges.data.badge_url, monitor.slug)} alt={`Badge of ${monitor.slug}`} height={20} />}>
+              <Snippets all={badgeSnippets(badges.data.badge_url, monitor.slug)} label="Ways to show the badge" />
+            </Panel>
+          )}
           {setup.data && (
             <Panel title="Coming from another service" className="overflow-hidden">
               <Snippets all={movedSnippets(setup.data, monitor.slug, monitor.uuid)} label="URLs of other services" />
@@ -179,41 +211,87 @@ function Detail({ monitor }: { monitor: Monitor }) {
   );
 }
 
+/** The badge's image on this server, by whatever name the browser reached it. */
+function badgePath(badgeURL: string, slug: string): string {
+  return new URL(badgeURL).pathname.replace(/\.svg$/, `/${slug}.svg`);
+}
+
+/** "1 failed or missed run, 1 good one" */
+function thresholds({ kind, fail_after, miss_after, recover_after }: Schedule): string {
+  const bad = kind === "none" ? plural(fail_after, "failed run") : fail_after === miss_after ? plural(fail_after, "failed or missed run") : `${count(fail_after)} failed or ${plural(miss_after, "missed run")}`;
+  return `${bad}; ${plural(recover_after, "good one")} to be well again`;
+}
+
 const tones = { ok: "text-ok", error: "text-bad", running: "text-info", note: "text-quiet" } as const;
 
 function CheckinRow({ checkin }: { checkin: Checkin }) {
   const [open, setOpen] = useState(false);
   const kind = outcome(checkin);
-  const head = (
-    <span className="grid min-h-8 w-full grid-cols-[1rem_10.5rem_minmax(0,1fr)_auto] items-center gap-x-3 text-data max-sm:grid-cols-[1rem_minmax(0,1fr)_auto]">
-      <ChevronRight size={14} aria-hidden className={`text-muted ${checkin.message ? "" : "invisible"} ${open ? "rotate-90" : ""}`} />
-      <When at={checkin.time} mode="clock" precision="second" />
-      <span className="truncate max-sm:order-4 max-sm:col-span-3 max-sm:pl-7">
-        <b className={`font-medium ${tones[kind]}`}>{outcomeWords[kind]}</b>
-        <span className="text-muted">
-          {checkin.exit_code ? ` exit code ${checkin.exit_code}` : ""}
-          {checkin.environment && ` · ${checkin.environment}`}
-          {checkin.message && !open && ` · ${checkin.message.split("\n", 1)[0]}`}
-        </span>
-      </span>
-      <span className="text-right font-mono">{checkin.duration_ms === undefined ? "" : duration(checkin.duration_ms)}</span>
-    </span>
-  );
   return (
     <li className="border-b border-line last:border-b-0">
-      {checkin.message ? (
-        <button type="button" aria-expanded={open} onClick={() => setOpen(!open)} className="block w-full px-3 py-0.5 text-left hover:bg-s2">
-          {head}
-        </button>
-      ) : (
-        <div className="px-3 py-0.5">{head}</div>
-      )}
-      {open && (
-        // oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex
-        <pre tabIndex={0} role="region" aria-label="Output" className="max-h-96 overflow-auto border-t border-line bg-bg px-4 py-2.5 font-mono text-data break-words whitespace-pre-wrap">
-          {checkin.message}
-        </pre>
-      )}
+      <button type="button" aria-expanded={open} onClick={() => setOpen(!open)} className="block w-full px-3 py-0.5 text-left hover:bg-s2">
+        <span className="grid min-h-8 w-full grid-cols-[1rem_10.5rem_minmax(0,1fr)_auto] items-center gap-x-3 text-data max-sm:grid-cols-[1rem_minmax(0,1fr)_auto]">
+          <ChevronRight size={14} aria-hidden className={`text-muted ${open ? "rotate-90" : ""}`} />
+          <When at={checkin.time} mode="clock" precision="second" />
+          <span className="truncate max-sm:order-4 max-sm:col-span-3 max-sm:pl-7">
+            <b className={`font-medium ${tones[kind]}`}>{outcomeWords[kind]}</b>
+            <span className="text-muted">
+              {checkin.exit_code ? ` exit code ${checkin.exit_code}` : ""}
+              {checkin.environment && ` · ${checkin.environment}`}
+              {checkin.message && !open && ` · ${checkin.message.split("\n", 1)[0]}`}
+            </span>
+          </span>
+          <span className="text-right font-mono">{checkin.duration_ms === undefined ? "" : duration(checkin.duration_ms)}</span>
+        </span>
+      </button>
+      {open && <RunDetail checkin={checkin} />}
     </li>
+  );
+}
+
+/** When a run was, what it wrote, and where the logs of its time are. */
+function RunDetail({ checkin }: { checkin: Checkin }) {
+  const { param } = useProject();
+  const now = useNow();
+  const facts: [string, ReactNode][] = [
+    ["began", checkin.started_at && <When key="began" at={checkin.started_at} precision="second" />],
+    ["ended", checkin.status !== "in_progress" && checkin.status !== "log" && <When key="ended" at={checkin.time} precision="second" />],
+    ["exit code", checkin.exit_code],
+    ["release", checkin.release],
+    ["sent by", checkin.source],
+    ["run", checkin.run_id && <span className="font-mono wrap-anywhere">{checkin.run_id}</span>],
+  ];
+  return (
+    <div className="border-t border-line bg-bg">
+      <div className="flex flex-wrap items-start justify-between gap-x-6 gap-y-2 px-4 py-2.5">
+        <dl className="grid grid-cols-[5rem_minmax(0,1fr)] gap-y-0.5 text-data">
+          {facts.map(([name, value]) =>
+            value === undefined || value === "" || value === false ? null : (
+              <Fragment key={name}>
+                <dt className="text-muted">{name}</dt>
+                <dd>{value}</dd>
+              </Fragment>
+            ),
+          )}
+        </dl>
+        <Link to="/p/$project/logs" params={{ project: param }} search={logsOf(checkin, now)} className={buttonClass()}>
+          <ScrollText size={14} aria-hidden /> Logs of this time
+        </Link>
+      </div>
+      {checkin.message ? (
+        <>
+          <div className="flex items-center justify-between border-t border-line pr-2 pl-4">
+            <p className="text-data text-muted">Output</p>
+            <CopyButton label="Copy" text={checkin.message} />
+          </div>
+          {/* oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex */}
+          <pre tabIndex={0} role="region" aria-label="Output" className="max-h-96 overflow-auto border-t border-line px-4 py-2.5 font-mono text-data break-words whitespace-pre-wrap">
+            {checkin.message}
+          </pre>
+        </>
+      ) : (
+        <p className="border-t border-line px-4 py-2 text-data text-muted">No output came with this run.</p>
+      )}
+    </div>
   );
 }

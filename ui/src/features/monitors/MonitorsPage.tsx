@@ -1,16 +1,18 @@
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
-import { Link } from "@tanstack/react-router";
+import { getRouteApi, Link } from "@tanstack/react-router";
 import { Plus } from "lucide-react";
 import { useMemo } from "react";
-import { buttonClass, CopyButton } from "../../components/Button";
+import { Button, buttonClass, CopyButton } from "../../components/Button";
 import { StatusWord, statusWord } from "../../components/MonitorStatus";
-import { Await, PageHead, Skeleton, When } from "../../components/Page";
+import { Await, Empty, PageHead, Skeleton, When } from "../../components/Page";
 import { useRowKeys } from "../../components/useRowKeys";
-import type { Monitor } from "../../lib/api";
-import { duration } from "../../lib/format";
+import { monitorStatuses } from "../../lib/addresses";
+import type { Monitor, MonitorStatus } from "../../lib/api";
+import { count, duration } from "../../lib/format";
+import { toggled } from "../../lib/logText";
 import { useAnswer, useNow, useProject, useTitle } from "../../lib/page";
 import { monitorsQuery } from "../../lib/query";
-import { runRange } from "../../lib/runs";
+import { isSlow, runRange, trendWords } from "../../lib/runs";
 import { isTrouble, monitorsSentence } from "../../lib/sentence";
 import { useRange } from "../../lib/useRange";
 import { useStay } from "../../lib/useStay";
@@ -18,7 +20,11 @@ import { FirstEvent } from "../setup/SetupPanel";
 import { useSignals } from "../setup/useSignals";
 import { RunBars } from "./RunBars";
 
+const route = getRouteApi("/p/$project/monitors");
+
 export function MonitorsPage() {
+  const { status } = route.useSearch();
+  const navigate = route.useNavigate();
   const { project, param } = useProject();
   const { range, raw } = useRange();
   const signals = useSignals("checkins");
@@ -62,12 +68,13 @@ export function MonitorsPage() {
     <>
       <PageHead
         title={sentence ?? "Monitors"}
-        under={monitors && signals && !signals.checkins.received ? "No check-in has come yet. Open a monitor to see how a job sends one." : undefined}
+        under={monitors && signals && !signals.checkins.received ? "No check-in has come yet. Open a monitor to see how a job sends one." : monitors && slowWords(monitors)}
         actions={create}
       />
       <Await query={query} queryKey={options.queryKey} skeleton={<Skeleton rows={8} />}>
         {(all) => (
           <>
+            <Filter all={all} status={status} onChange={(next) => void navigate({ search: (was) => ({ ...was, status: next }), replace: true })} />
             <div aria-hidden className={`grid border-y border-line bg-s1 py-1.5 pr-2 pl-4 text-tiny text-muted max-lg:hidden ${columns}`}>
               <span>State</span>
               <span>Job</span>
@@ -77,10 +84,14 @@ export function MonitorsPage() {
               <span className="w-7" />
             </div>
             <ul ref={list} aria-label="Monitors" className={query.isPlaceholderData ? "stale" : ""}>
-              {all.toSorted(worstFirst).map((one) => (
-                <Row key={one.uuid} monitor={one} now={now} />
-              ))}
+              {all
+                .filter((one) => !status || status.includes(one.status))
+                .toSorted(worstFirst)
+                .map((one) => (
+                  <Row key={one.uuid} monitor={one} now={now} />
+                ))}
             </ul>
+            {status && !all.some((one) => status.includes(one.status)) && <Empty>No monitor is {status.map(statusWord).join(" or ")}.</Empty>}
           </>
         )}
       </Await>
@@ -88,7 +99,34 @@ export function MonitorsPage() {
   );
 }
 
-const columns = "gap-x-4 grid-cols-[minmax(0,1fr)_auto] lg:grid-cols-[6rem_minmax(0,1fr)_minmax(12rem,19rem)_8rem_8rem_1.75rem]";
+/** Which statuses are shown; those that no monitor has are not offered. */
+function Filter({ all, status, onChange }: { all: Monitor[]; status: MonitorStatus[] | undefined; onChange: (status: MonitorStatus[] | undefined) => void }) {
+  const counts = monitorStatuses.map((one) => ({ one, n: all.filter((m) => m.status === one).length })).filter(({ one, n }) => n > 0 || status?.includes(one));
+  if (counts.length < 2 && !status) return null;
+  return (
+    <div role="group" aria-label="Show only" className="flex flex-wrap gap-1.5 px-4 pb-3">
+      <Button aria-pressed={!status} onClick={() => onChange(undefined)}>
+        all <span className="text-muted">{count(all.length)}</span>
+      </Button>
+      {counts.map(({ one, n }) => (
+        <Button key={one} aria-pressed={status?.includes(one) ?? false} onClick={() => onChange(toggled(status, one))}>
+          <StatusWord status={one} /> <span className="text-muted">{count(n)}</span>
+        </Button>
+      ))}
+    </div>
+  );
+}
+
+/** "backup took 3 times as long as usual" for the first jobs that were slow. */
+function slowWords(monitors: Monitor[]): string | undefined {
+  const slow = monitors.filter((one) => one.status !== "paused" && isSlow(one));
+  if (slow.length === 0) return undefined;
+  const named = slow.slice(0, 2).map((one) => `${one.slug} was ${trendWords(one)}`);
+  if (slow.length > named.length) named.push(`${count(slow.length - named.length)} more were slow`);
+  return `${named.join("; ")}.`;
+}
+
+const columns = "gap-x-4 grid-cols-[minmax(0,1fr)_auto] lg:grid-cols-[6rem_minmax(0,1fr)_minmax(12rem,19rem)_10rem_8rem_1.75rem]";
 
 function worstFirst(a: Monitor, b: Monitor): number {
   return Number(isTrouble(b.status)) - Number(isTrouble(a.status)) || a.slug.localeCompare(b.slug);
@@ -118,10 +156,11 @@ function Row({ monitor, now }: { monitor: Monitor; now: number }) {
       <p className="text-data max-lg:order-4">
         {monitor.last_checkin_at ? <When at={monitor.last_checkin_at} mode="ago" /> : <span className="text-muted">never</span>}
         {monitor.last_duration_ms !== undefined && <span className="text-muted lg:block"> took {duration(monitor.last_duration_ms)}</span>}
+        {isSlow(monitor) && <span className="text-warn lg:block"> {trendWords(monitor)}</span>}
       </p>
       <p className="text-data text-muted max-lg:order-5 max-lg:justify-self-end">
-        {monitor.next_expected_at && Date.parse(monitor.next_expected_at) < now ? "was due " : <span className="lg:hidden">next </span>}
-        {monitor.next_expected_at ? <When at={monitor.next_expected_at} mode="ago" /> : "none"}
+        {monitor.next_expected_at && (Date.parse(monitor.next_expected_at) < now ? "was due " : <span className="lg:hidden">next </span>)}
+        {monitor.next_expected_at ? <When at={monitor.next_expected_at} mode="ago" /> : <span className="max-lg:hidden">none</span>}
       </p>
       <CopyButton bare label={`Copy the ping URL of ${monitor.slug}`} text={monitor.ping_url} className="relative max-lg:hidden" />
     </li>

@@ -8,6 +8,7 @@ import { api, data, type Retention, type RetentionDays } from "../../lib/api";
 import { announce, useAnswer, useProject, useTitle } from "../../lib/page";
 import { queryClient, retentionQuery } from "../../lib/query";
 import { daysWords, deletes, deletesSentence, kept, retentionSentence } from "../../lib/retention";
+import { BadgesPanel } from "./BadgesPanel";
 
 export function SettingsPage() {
   const { project } = useProject();
@@ -23,6 +24,7 @@ export function SettingsPage() {
         <Await query={retention} queryKey={asked.queryKey}>
           {(found) => <RetentionForm key={project} found={found} />}
         </Await>
+        <BadgesPanel key={project} />
       </div>
     </div>
   );
