@@ -3,6 +3,7 @@ package evaluate
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"strconv"
 
@@ -75,7 +76,7 @@ func readBook(ctx context.Context, db *catalog.DB, version int64, old *book, log
 				c.plans[d.ID] = p
 			}
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, ErrElsewhere) {
 			log.Error("a rule cannot be evaluated", "project_id", d.Project, "rule_id", d.ID, "version", d.Version, "err", err)
 		}
 	}

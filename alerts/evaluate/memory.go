@@ -138,8 +138,8 @@ type observed struct {
 	key    string
 	values []string
 	levels []rule.Observation
-	// missing says that the group is absent while others are there.
-	missing bool
+	// present says that there are data of the group, missing that there are of others only.
+	present, missing bool
 }
 
 // observe returns what a slot of a table says of every group that is known or in the table, by key.
@@ -149,7 +149,7 @@ func (p *Plan) observe(m *Memory, t *Table, slot int, around Surroundings) []obs
 	present := make(map[string]bool, len(t.Rows))
 	for i := range t.Rows {
 		row := &t.Rows[i]
-		o := observed{key: row.Key, values: row.Values, levels: p.verdicts(row, slot)}
+		o := observed{key: row.Key, values: row.Values, levels: p.verdicts(row, slot), present: true}
 		if nothing(o.levels) {
 			continue // as if it were not there
 		}
@@ -165,7 +165,12 @@ func (p *Plan) observe(m *Memory, t *Table, slot int, around Surroundings) []obs
 		o := observed{key: key, values: values, levels: make([]rule.Observation, len(p.machines)), missing: !alone && t.Err == nil}
 		for i := range o.levels {
 			o.levels[i] = rule.Observation{Verdict: verdict}
-			if g != nil {
+			switch {
+			case p.Rule.Kind == rule.Absence && verdict == rule.None && (g == nil || g.Seen == 0):
+				o.levels[i].Verdict = rule.Insufficient // what was never there is not absent
+			case p.Rule.Kind == rule.Absence && verdict == rule.None:
+				o.levels[i].Value = float64(at - g.Seen)
+			case g != nil:
 				o.levels[i].Value = g.States[i].Value
 			}
 		}
@@ -269,7 +274,7 @@ func (p *Plan) Step(m *Memory, t *Table, slot int, around Surroundings, out []Ha
 	var events []rule.Event
 	for _, o := range keep {
 		g := m.group(o, len(machines))
-		if !nothing(o.levels) && t.Err == nil {
+		if o.present {
 			g.Seen = at
 		}
 		events = events[:0]
@@ -399,12 +404,16 @@ func (p *Plan) CatchUp(m *Memory, t *Table, around Surroundings, out []Happened)
 	now := t.First + int64(t.Slots-1)*p.interval
 	missed := map[string][]rule.Missed{}
 	groups := map[string]observed{}
+	newest := map[string]int64{}
 	for i := range t.Slots {
 		at := t.First + int64(i)*p.interval
 		seen := p.observe(m, t, i, around)
 		for _, o := range seen {
 			missed[o.key] = append(missed[o.key], rule.Missed{Slot: at, Levels: o.levels})
 			groups[o.key] = o
+			if o.present {
+				newest[o.key] = at
+			}
 		}
 	}
 	var seen []observed
@@ -414,11 +423,7 @@ func (p *Plan) CatchUp(m *Memory, t *Table, around Surroundings, out []Happened)
 	keep, overflow := p.admit(m, seen)
 	for _, o := range keep {
 		g := m.group(o, len(p.machines))
-		for _, slot := range missed[o.key] {
-			if !nothing(slot.Levels) && t.Err == nil {
-				g.Seen = slot.Slot
-			}
-		}
+		g.Seen = max(g.Seen, newest[o.key])
 		out = appendEvents(out, o, rule.CatchUp(p.machines, g.States, missed[o.key], nil))
 		if o.missing || p.stale(g, now) {
 			out = p.forget(m, o, g, now, out)

@@ -52,6 +52,7 @@ type tracked struct {
 	names    names
 	memory   *Memory
 	saved    int64 // cursor as it is kept
+	since    int64 // when it was first evaluated here: what was new before is not
 	// due and settled are up to which slots the accounts have counted, tried the slot that was last
 	// looked at too early.
 	due, settled, tried int64
@@ -66,6 +67,7 @@ type names struct {
 // stateJSON is the state of a rule as it is kept.
 type stateJSON struct {
 	names
+	Since  int64           `json:"since,omitempty"`
 	Shadow bool            `json:"shadow,omitempty"`
 	Groups json.RawMessage `json:"groups"`
 }
@@ -95,7 +97,7 @@ func (p *project) load(ctx context.Context, db *catalog.DB) error {
 		if err != nil {
 			return fmt.Errorf("rule %s of project %d: %w", s.Rule, p.number, err)
 		}
-		t := &tracked{identity: s.Identity, names: j.names, memory: m, saved: cursor, due: cursor, settled: cursor}
+		t := &tracked{identity: s.Identity, names: j.names, memory: m, saved: cursor, since: j.Since, due: cursor, settled: cursor}
 		// What it was is enough to take back what was told of it.
 		t.plan = &Plan{Organisation: p.organisation, Project: p.number, Identity: s.Identity, Rule: rule.Rule{ID: s.Rule, Name: j.Name, State: rule.Live}}
 		if j.Shadow {
@@ -190,7 +192,7 @@ func (s *step) retire() {
 		o.signals = append(t.plan.signals(o.happened, 0, nil), t.plan.health(t.memory, m, s.now, faultStore)...)
 		if next != nil { // it begins anew where it was
 			m.Cursor = t.memory.Cursor
-			o.rule = &tracked{plan: next, identity: next.Identity, names: namesOf(next), memory: m, due: t.due, settled: t.settled}
+			o.rule = &tracked{plan: next, identity: next.Identity, names: namesOf(next), memory: m, since: t.since, due: t.due, settled: t.settled}
 		}
 		s.outcomes = append(s.outcomes, o)
 	}
@@ -210,7 +212,7 @@ func (s *step) entry(p *Plan) *tracked {
 		return t
 	}
 	slot := p.Slot(s.now) - p.interval
-	t := &tracked{plan: p, identity: p.Identity, names: namesOf(p), memory: NewMemory(slot), saved: slot, due: slot, settled: slot}
+	t := &tracked{plan: p, identity: p.Identity, names: namesOf(p), memory: NewMemory(slot), saved: slot, since: slot, due: slot, settled: slot}
 	s.project.rules[p.Rule.ID] = t
 	return t
 }
@@ -220,10 +222,11 @@ type ready struct {
 	plan *Plan
 	rule *tracked
 	late bool // data are still arriving
+	slot int64
 }
 
 // due are the rules with slots to evaluate, and what they ask for.
-func (s *step) due() (all []ready, asks []Ask) {
+func (s *step) due() (all, issues []ready, asks []Ask) {
 	for _, p := range inOrder(s.plans()) {
 		t := s.entry(p)
 		latest := p.Slot(s.now)
@@ -244,15 +247,25 @@ func (s *step) due() (all []ready, asks []Ask) {
 			// is caught up with.
 			r.late, t.tried, last = true, latest, latest
 		}
+		if p.Rule.Kind == rule.IssueNew {
+			r.slot = last
+			issues = append(issues, r)
+			continue
+		}
 		first := max(t.memory.Cursor+p.interval, p.Slot(last-catchUpReach))
 		asks = append(asks, Ask{Plan: p, First: first, Slots: int((last-first)/p.interval) + 1})
 		all = append(all, r)
 	}
-	return all, asks
+	return all, issues, asks
 }
 
 func (s *step) evaluate(ctx context.Context) error {
-	all, asks := s.due()
+	all, issues, asks := s.due()
+	for _, r := range issues {
+		if err := s.newIssues(ctx, r, r.slot); err != nil {
+			return err
+		}
+	}
 	if len(asks) == 0 {
 		return nil
 	}
@@ -457,7 +470,7 @@ func (t *tracked) state(id string, number uint32) (catalog.RuleState, error) {
 	if err != nil {
 		return catalog.RuleState{}, fmt.Errorf("write the state of rule %s: %w", id, err)
 	}
-	text, err := json.Marshal(stateJSON{names: t.names, Shadow: t.plan.shadow(), Groups: groups})
+	text, err := json.Marshal(stateJSON{names: t.names, Since: t.since, Shadow: t.plan.shadow(), Groups: groups})
 	if err != nil {
 		return catalog.RuleState{}, fmt.Errorf("write the state of rule %s: %w", id, err)
 	}

@@ -31,6 +31,9 @@ const (
 // Reader reads what the rules of one project ask for. It remembers the project's series, and is used
 // by one goroutine at a time.
 type Reader struct {
+	// Patient has histories read whole, however long that takes.
+	Patient bool
+
 	store   *telemetry.Store
 	project uint32
 	index   index
@@ -59,6 +62,58 @@ type metricSeries struct {
 // by one read; where that fails its tables have an error and the others do not. The error of Read
 // itself is that of ctx.
 func (r *Reader) Read(ctx context.Context, asks []Ask) ([]Table, error) {
+	tables := make([]Table, len(asks))
+	var (
+		single  []Ask
+		singles []int // whose they are
+	)
+	for i, a := range asks {
+		tables[i] = Table{First: a.First, Slots: a.Slots}
+		switch p := a.Plan; {
+		case len(p.histories) > 0:
+		case len(p.parts) > 0:
+			for _, part := range p.parts {
+				single, singles = append(single, Ask{Plan: part, First: a.First, Slots: a.Slots}), append(singles, i)
+			}
+		default:
+			single, singles = append(single, a), append(singles, i)
+		}
+	}
+	if err := r.fill(ctx, asks, tables); err != nil {
+		return nil, err
+	}
+	found, err := r.read(ctx, single)
+	if err != nil {
+		return nil, err
+	}
+	for k := 0; k < len(found); {
+		i := singles[k]
+		n := max(len(asks[i].Plan.parts), 1)
+		own := found[k : k+n]
+		k += n
+		for _, t := range own {
+			if t.Err != nil {
+				tables[i].Err = t.Err
+			}
+		}
+		switch {
+		case tables[i].Err != nil:
+		case len(asks[i].Plan.parts) > 0:
+			tables[i].Rows = asks[i].Plan.probed(asks[i], own)
+		default:
+			tables[i] = own[0]
+		}
+	}
+	for i, a := range asks {
+		if len(a.Plan.histories) > 0 && tables[i].Err == nil && !tables[i].Pending {
+			tables[i].Rows = a.Plan.remembered(a)
+		}
+	}
+	return tables, nil
+}
+
+// read answers asks of plans that are judged by their own numbers.
+func (r *Reader) read(ctx context.Context, asks []Ask) ([]Table, error) {
 	tables := make([]Table, len(asks))
 	batches := map[batchKey][]int{}
 	for i, a := range asks {
@@ -128,6 +183,15 @@ func (r *Reader) batch(ctx context.Context, key batchKey, asks []Ask) ([][]Row, 
 		return r.metrics(ctx, key.step, asks)
 	case rule.Logs:
 		return r.logs(ctx, key, asks)
+	case rule.Errors:
+		rows := make([][]Row, len(asks))
+		for i, a := range asks {
+			var err error
+			if rows[i], err = r.spikes(ctx, a); err != nil {
+				return nil, err
+			}
+		}
+		return rows, nil
 	}
 	return nil, &telemetry.InvalidError{Message: fmt.Sprintf("rules on %s are not evaluated here", key.source)}
 }
@@ -377,8 +441,7 @@ func countRows(a Ask, from int64, groups map[string][]count) []Row {
 			rows = append(rows, row)
 		}
 	}
-	slices.SortFunc(rows, func(a, b Row) int { return cmp.Compare(a.Key, b.Key) })
-	return rows
+	return byKey(rows)
 }
 
 // countIn is what was counted in the buckets [from, to).

@@ -1,7 +1,6 @@
 package evaluate
 
 import (
-	"cmp"
 	"math"
 	"slices"
 	"strconv"
@@ -255,6 +254,9 @@ func (p *Plan) spans() []int64 {
 // sustained reports whether a breach has to be there at the end of the window, too. What is counted
 // until it is too much has no such end.
 func (p *Plan) sustained() bool {
+	if p.plain {
+		return false
+	}
 	switch p.Rule.Kind {
 	case rule.ErrorRate, rule.LogRatio:
 		return true
@@ -379,8 +381,7 @@ func (f *fold) rows() []Row {
 		}
 		rows = append(rows, row)
 	}
-	slices.SortFunc(rows, func(a, b Row) int { return cmp.Compare(a.Key, b.Key) })
-	return rows
+	return byKey(rows)
 }
 
 func (f *fold) number(span, group, slot int) Number {

@@ -99,7 +99,7 @@ func (p *parts) open(ctx context.Context, own *self.Self, r roles) error {
 		}
 		own.Needs("bus", p.bus.Ping)
 	}
-	if !r.has(Writer, Query) {
+	if !r.has(Writer, Query, Alerting) {
 		p.readyOnce.Do(func() { close(p.ready) })
 		return nil
 	}

@@ -2,8 +2,10 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/midwatch/midwatch/alerts/desk"
 	"github.com/midwatch/midwatch/alerts/incident"
+	"github.com/midwatch/midwatch/alerts/notify/email"
 	"github.com/midwatch/midwatch/services/access"
 	"github.com/midwatch/midwatch/services/alerting"
 	"github.com/midwatch/midwatch/services/config"
@@ -80,10 +83,16 @@ func wire(cfg config.Config, own *self.Self, p *parts, l *listeners, r roles) (*
 		})
 		deadletter.New(p.bus, own.Log).Mount(l.internal.echo)
 	}
-	incidents := incidentDesk(p, l.urls, own.Log)
-	others := external.New(p.catalog, incidents, own.Log)
+	office := incidents(p, l.urls, own.Log)
+	others := external.New(p.catalog, office, own.Log)
 	if r.has(Alerting) {
-		role, err := alerting.New(p.bus, p.catalog, own.Meter("midwatch/alerting"), own.Log)
+		transport, from, err := mail(cfg)
+		if err != nil {
+			return nil, err
+		}
+		role, err := alerting.NewRole(alerting.Config{
+			Desk: office, URL: l.urls.HTTP, Mail: transport, MailFrom: from, Allow: cfg.ReceiverAllow, HeartbeatURL: string(cfg.HeartbeatURL),
+		}, p.bus, p.catalog, p.store, own.Meter("midwatch/alerting"), own.Log)
 		if err != nil {
 			return nil, err
 		}
@@ -101,7 +110,7 @@ func wire(cfg config.Config, own *self.Self, p *parts, l *listeners, r roles) (*
 		}
 		if r.has(Console) {
 			console.New(console.Config{
-				URLs: l.urls, Desk: incidents, LinkSecret: p.linkSecret, ProbeAllow: cfg.ProbeAllow,
+				URLs: l.urls, Desk: office, LinkSecret: p.linkSecret, ProbeAllow: cfg.ProbeAllow,
 			}, p.catalog, guard, p.cache, own.Log).Mount(l.public.echo)
 			others.Mount(l.public.echo)
 			pages := echo.WrapHandler(ui.Handler())
@@ -111,8 +120,21 @@ func wire(cfg config.Config, own *self.Self, p *parts, l *listeners, r roles) (*
 	return w, nil
 }
 
-// incidentDesk is where incidents are changed.
-func incidentDesk(p *parts, urls access.URLs, log *slog.Logger) *desk.Desk {
+// mail is where mails go: a server, or a folder where none is named.
+func mail(cfg config.Config) (email.Transport, string, error) {
+	url := string(cfg.SMTPURL)
+	if url == "" {
+		url = "file:" + filepath.Join(cfg.DataDir, "mail")
+	}
+	transport, err := email.NewTransport(url)
+	if err != nil {
+		return nil, "", fmt.Errorf("MIDWATCH_SMTP_URL: %w", err)
+	}
+	return transport, cfg.MailFrom, nil
+}
+
+// incidents is the desk where incidents are changed.
+func incidents(p *parts, urls access.URLs, log *slog.Logger) *desk.Desk {
 	link := func(id, action, person string, now time.Time) string {
 		return urls.HTTP + "/a/" + incident.SignLink(p.linkSecret, incident.Link{
 			Incident: id, Action: action, Person: person, Expires: now.Add(incident.LinkLifetime).Unix(),

@@ -27,12 +27,12 @@ const basePath = "/api/v1/midwatch"
 type Config struct {
 	// URLs are the addresses that senders and browsers use.
 	URLs access.URLs
+	// ProbeAllow are networks that are not public and that a probe may be tried on all the same.
+	ProbeAllow []netip.Prefix
 	// Desk is where incidents are changed.
 	Desk *desk.Desk
 	// LinkSecret signs the links in messages.
 	LinkSecret string
-	// ProbeAllow are networks that are not public and that a probe may be tried on all the same.
-	ProbeAllow []netip.Prefix
 }
 
 // Server answers the operations of the API that are tagged console.
