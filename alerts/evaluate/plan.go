@@ -52,6 +52,9 @@ type Plan struct {
 	// histories are what the rule needs of long ago, parts the plans of which its verdict is made.
 	histories []*history
 	parts     []*Plan
+	// sight and events are room that steps use again.
+	sight  sight
+	events []rule.Event
 	// plain says that nobody is told: the plan only delivers numbers.
 	plain bool
 }
@@ -168,6 +171,26 @@ func matchers(list []rule.Match) (match.Set, error) {
 		set = append(set, compiled)
 	}
 	return set, nil
+}
+
+// Scaled is the plan with a level for each share of its worst level's threshold, and these thresholds;
+// nil where the kind has limits of its own. It is for Verdicts only.
+func (p *Plan) Scaled(shares []float64) (*Plan, []float64) {
+	if !bounded(p.Rule.Kind) {
+		return nil, nil
+	}
+	scaled := *p
+	worst := p.judge.Limits[0]
+	scaled.judge.Limits = nil
+	var thresholds []float64
+	for _, share := range shares {
+		l := worst
+		l.Fire.Value *= share
+		l.Recover.Value *= share
+		scaled.judge.Limits = append(scaled.judge.Limits, l)
+		thresholds = append(thresholds, l.Fire.Value)
+	}
+	return &scaled, thresholds
 }
 
 // Slot is the rule's newest slot at or before now, in Unix seconds.

@@ -93,13 +93,16 @@ func (p *project) load(ctx context.Context, db *catalog.DB) error {
 			return fmt.Errorf("read the state of rule %s of project %d: %w", s.Rule, p.number, err)
 		}
 		cursor := s.Cursor.Unix()
+		if len(j.Levels) == 0 {
+			return fmt.Errorf("the state of rule %s of project %d has no levels", s.Rule, p.number)
+		}
 		m, err := ReadMemory(j.Groups, cursor, len(j.Levels))
 		if err != nil {
 			return fmt.Errorf("rule %s of project %d: %w", s.Rule, p.number, err)
 		}
 		t := &tracked{identity: s.Identity, names: j.names, memory: m, saved: cursor, since: j.Since, due: cursor, settled: cursor}
 		// What it was is enough to take back what was told of it.
-		t.plan = &Plan{Organisation: p.organisation, Project: p.number, Identity: s.Identity, Rule: rule.Rule{ID: s.Rule, Name: j.Name, State: rule.Live}}
+		t.plan = &Plan{Organisation: p.organisation, Project: p.number, Identity: s.Identity, Rule: rule.Rule{ID: s.Rule, Name: j.Name, State: rule.Live}, labels: map[string]string{}}
 		if j.Shadow {
 			t.plan.Rule.State = rule.Shadow
 		}
@@ -145,6 +148,11 @@ func (s *step) advance(ctx context.Context) error {
 	s.retire()
 	if err := s.evaluate(ctx); err != nil {
 		return err
+	}
+	for id, next := range s.plans() {
+		if t := p.rules[id]; t != nil && next.Identity == t.identity {
+			t.plan = next // an edit that leaves what is known as it is
+		}
 	}
 	if err := s.commit(ctx); err != nil {
 		p.loaded = false // what is kept is what counts, whether or not this was
@@ -240,12 +248,13 @@ func (s *step) due() (all, issues []ready, asks []Ask) {
 		r := ready{plan: p, rule: t}
 		last := min(latest, p.Slot(s.watermark(p.Rule.Query.Source, s.now)+p.delay))
 		if last <= t.memory.Cursor {
-			if s.now-latest < patience || t.tried == latest {
+			last = p.Slot(s.now - patience)
+			if last <= t.memory.Cursor || t.tried == last {
 				continue
 			}
 			// A breach by presence is one, whatever is still to come. The rest waits for the data, and
 			// is caught up with.
-			r.late, t.tried, last = true, latest, latest
+			r.late, t.tried = true, last
 		}
 		if p.Rule.Kind == rule.IssueNew {
 			r.slot = last
@@ -301,7 +310,7 @@ var errSlow = errors.New("the data could not be read in time")
 // judge steps a rule through a table.
 func (s *step) judge(r ready, t *Table, deploys []catalog.Deploy, next map[string]*Memory) {
 	p, was := r.plan, r.rule.memory
-	if t.Pending || t.Err != nil && (r.late || t.Slots > 1 && s.now-was.Cursor < softFor) {
+	if t.Pending || t.Err != nil && (r.late || t.Slots > 1 && s.now-was.Cursor < 2*patience) {
 		return // tried again; what was missed is not given up at the first failure
 	}
 	around := Surroundings{Held: s.book.held(p.Organisation, p.Project), Soft: p.softAt(deploys), Late: r.late}
