@@ -633,11 +633,10 @@ func (s *session) resolve(ctx context.Context, signal incident.Signal) error {
 // note makes a line of the digest.
 func (s *session) note(signal incident.Signal) {
 	in := signal.Instance
+	l := in.Line()
+	l.Section, l.Text, l.To, l.Worst = signal.Section, signal.Text, signal.At, signal.Worst
 	for _, to := range s.book.Places(in) {
-		s.line(in.Project, to.Team, in.Key+"@"+strconv.FormatInt(signal.At.Unix(), 10), incident.Line{
-			Section: signal.Section, Text: signal.Text, Rule: in.Rule, Name: in.Name, Kind: string(in.Kind), Service: in.Labels["service"],
-			From: in.Since, To: signal.At, Worst: signal.Worst,
-		})
+		s.line(in.Project, to.Team, in.Key+"@"+strconv.FormatInt(signal.At.Unix(), 10), l)
 	}
 }
 

@@ -24,6 +24,9 @@ const (
 	// indexAge is how long the index of series is used. A series that it does not know has it read
 	// anew at once.
 	indexAge = 5 * time.Minute
+	// indexAgeUnknown is how long while a rule asks for a metric of which there is no series: it may be
+	// about to be sent for the first time.
+	indexAgeUnknown = 20 * time.Second
 	// indexReach is how much more than what is read the index covers.
 	indexReach = time.Hour
 )
@@ -221,12 +224,12 @@ func (r *Reader) metrics(ctx context.Context, step int64, asks []Ask) ([][]Row, 
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
-	if err := r.know(ctx, names, from, to, false); err != nil {
+	if err := r.know(ctx, asks, names, from, to, false); err != nil {
 		return nil, err
 	}
 	rows, err := r.fold(ctx, step, from, to, asks, true)
 	if errors.Is(err, errUnknown) {
-		if err := r.know(ctx, names, from, to, true); err != nil {
+		if err := r.know(ctx, asks, names, from, to, true); err != nil {
 			return nil, err
 		}
 		rows, err = r.fold(ctx, step, from, to, asks, false)
@@ -235,11 +238,14 @@ func (r *Reader) metrics(ctx context.Context, step int64, asks []Ask) ([][]Row, 
 }
 
 // know reads the index unless what it has will do.
-func (r *Reader) know(ctx context.Context, names []string, from, to int64, anew bool) error {
+func (r *Reader) know(ctx context.Context, asks []Ask, names []string, from, to int64, anew bool) error {
 	x := &r.index
 	missing := slices.ContainsFunc(names, func(name string) bool { return !x.asked[name] })
-	now := unix(to)
-	if !anew && !missing && from >= x.from && now.Sub(x.readAt) < indexAge && !now.Before(x.readAt.Add(-indexAge)) {
+	now, age := unix(to), indexAge
+	if slices.ContainsFunc(asks, func(a Ask) bool { return !a.Plan.metrics.known(x) }) {
+		age = indexAgeUnknown
+	}
+	if !anew && !missing && from >= x.from && now.Sub(x.readAt) < age && !now.Before(x.readAt.Add(-indexAge)) {
 		return nil
 	}
 	for name := range x.asked { // those of other batches stay in it

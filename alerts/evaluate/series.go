@@ -131,6 +131,11 @@ func (m *metricPlan) names() []string {
 	return names
 }
 
+// known reports whether the index has a series that the rule reads.
+func (m *metricPlan) known(x *index) bool {
+	return slices.ContainsFunc(m.options, func(option []source) bool { return x.metrics[option[0].metric] != nil })
+}
+
 // arrange settles which metrics are read, as far as the index knows them.
 func (m *metricPlan) arrange(x *index) {
 	if m.generation == x.generation && m.series != nil {

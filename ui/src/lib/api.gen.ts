@@ -148,6 +148,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/projects/{project}/rules/rehearse": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What a rule would have done in the last days, without keeping it */
+        post: operations["rehearseRule"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/projects/{project}/rules/{id}": {
         parameters: {
             query?: never;
@@ -1469,6 +1489,63 @@ export interface components {
          * @example 5m
          */
         Duration: string;
+        RehearsalAsk: {
+            rule: components["schemas"]["Rule"];
+            /** @default 7 */
+            days: number;
+        };
+        Rehearsal: {
+            /** Format: int64 */
+            took_ms: number;
+            /** Format: date-time */
+            from: string;
+            /** Format: date-time */
+            to: string;
+            pages: number;
+            pages_at_night: number;
+            tickets: number;
+            mails: number;
+            self_resolved: number;
+            held: number;
+            days: {
+                date: string;
+                pages: number;
+                tickets: number;
+                mails: number;
+            }[];
+            incidents: {
+                id: string;
+                title: string;
+                /** Format: date-time */
+                from: string;
+                /** Format: date-time */
+                to: string;
+                caught: boolean;
+                /** Format: int64 */
+                after_seconds: number;
+            }[];
+            firings: {
+                group: string;
+                level: string;
+                /** Format: date-time */
+                from: string;
+                /** Format: date-time */
+                to: string;
+                worst: number;
+                reason: string;
+            }[];
+            series: {
+                group: string;
+                points: number[][];
+            }[];
+            threshold: number | null;
+            heat: {
+                thresholds: number[];
+                holds: number[];
+                pages: number[][];
+            };
+            problems: components["schemas"]["Problem"][];
+        };
         /** @description An alert rule as a person writes it. What is left out is the default of its kind; the effective rule in an answer has all of it. */
         Rule: {
             id: string;
@@ -3127,6 +3204,34 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RuleVerdict"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    rehearseRule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RehearsalAsk"];
+            };
+        };
+        responses: {
+            /** @description What it would have done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rehearsal"];
                 };
             };
             default: components["responses"]["Error"];
