@@ -49,6 +49,7 @@ type point struct{ value, total float64 }
 // newHistory is the history that the kind of a rule asks for, or nil.
 func newHistory(organisation string, project uint32, r rule.Rule, query rule.Query) (*history, error) {
 	feed := rule.Rule{ID: r.ID, Query: query, Levels: []rule.Level{{Fire: "> 0", Severity: rule.Mail}}, Delay: 0}
+	feed.Service, feed.Environment = r.Service, r.Environment
 	grid, reach := rule.Duration(300), int64(0)
 	switch r.Kind {
 	case rule.SLOBurn:
@@ -58,6 +59,7 @@ func newHistory(organisation string, project uint32, r rule.Rule, query rule.Que
 		}
 	case rule.Forecasted:
 		feed.Kind, reach = rule.Threshold, 3*day
+		feed.Service = "" // what fills up is a host's, not a service's
 		if feed.Query.Aggregate == "" {
 			feed.Query.Aggregate = "last"
 		}

@@ -19,11 +19,6 @@ type Group struct {
 	States []rule.State
 }
 
-// open reports whether any level is.
-func (g *Group) open() bool {
-	return slices.ContainsFunc(g.States, func(s rule.State) bool { return s.Status.Open() })
-}
-
 // Memory is how far the evaluation of a rule is, and what it remembers of the rule's groups.
 type Memory struct {
 	// Cursor is the newest slot that has been evaluated, in Unix seconds.

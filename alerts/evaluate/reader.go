@@ -485,6 +485,9 @@ func (p *Plan) logFilters() (all, bad telemetry.LogFilter, err error) {
 	if all, err = withMatches(all, q.Where); err != nil {
 		return all, bad, err
 	}
+	if p.Rule.Service != "" && !p.asks("service") {
+		all.Services = []string{p.Rule.Service}
+	}
 	bad = all
 	bad.Attributes = slices.Clone(all.Attributes)
 	if bad, err = withMatches(bad, q.Bad); err != nil {
@@ -509,18 +512,4 @@ func withMatches(f telemetry.LogFilter, list []rule.Match) (telemetry.LogFilter,
 		f.Services = []string{m.Value}
 	}
 	return f, nil
-}
-
-// matches reports whether a series fulfils conditions, whose labels may be written as OpenTelemetry
-// does.
-func matches(set match.Set, labels map[string]string) bool {
-	for _, m := range set {
-		if _, ok := labels[m.Label]; !ok {
-			m.Label = storedLabel(m.Label)
-		}
-		if !m.Match(labels) {
-			return false
-		}
-	}
-	return true
 }
