@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"github.com/midwatch/midwatch/alerts/match"
+	"github.com/midwatch/midwatch/alerts/oncall"
 	"github.com/oapi-codegen/runtime"
 )
 
@@ -72,16 +74,47 @@ func (e CheckinStatus) Valid() bool {
 	}
 }
 
+// Defines values for DeliveryState.
+const (
+	DeliveryStateDone      DeliveryState = "done"
+	DeliveryStateDue       DeliveryState = "due"
+	DeliveryStateFailed    DeliveryState = "failed"
+	DeliveryStateFolded    DeliveryState = "folded"
+	DeliveryStateSending   DeliveryState = "sending"
+	DeliveryStateWithdrawn DeliveryState = "withdrawn"
+)
+
+// Valid indicates whether the value is a known member of the DeliveryState enum.
+func (e DeliveryState) Valid() bool {
+	switch e {
+	case DeliveryStateDone:
+		return true
+	case DeliveryStateDue:
+		return true
+	case DeliveryStateFailed:
+		return true
+	case DeliveryStateFolded:
+		return true
+	case DeliveryStateSending:
+		return true
+	case DeliveryStateWithdrawn:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ErrorCode.
 const (
-	Conflict     ErrorCode = "conflict"
-	Forbidden    ErrorCode = "forbidden"
-	Internal     ErrorCode = "internal"
-	Invalid      ErrorCode = "invalid"
-	NotFound     ErrorCode = "not_found"
-	RateLimited  ErrorCode = "rate_limited"
-	Unauthorized ErrorCode = "unauthorized"
-	Unavailable  ErrorCode = "unavailable"
+	Conflict      ErrorCode = "conflict"
+	Forbidden     ErrorCode = "forbidden"
+	Internal      ErrorCode = "internal"
+	Invalid       ErrorCode = "invalid"
+	NotFound      ErrorCode = "not_found"
+	RateLimited   ErrorCode = "rate_limited"
+	Unauthorized  ErrorCode = "unauthorized"
+	Unavailable   ErrorCode = "unavailable"
+	Unprocessable ErrorCode = "unprocessable"
 )
 
 // Valid indicates whether the value is a known member of the ErrorCode enum.
@@ -102,6 +135,8 @@ func (e ErrorCode) Valid() bool {
 	case Unauthorized:
 		return true
 	case Unavailable:
+		return true
+	case Unprocessable:
 		return true
 	default:
 		return false
@@ -265,6 +300,9 @@ type CheckinList struct {
 // CheckinStatus defines model for CheckinStatus.
 type CheckinStatus string
 
+// DeliveryState defines model for DeliveryState.
+type DeliveryState string
+
 // Durations Of the successful runs that are listed; absent where none has one
 type Durations struct {
 	P50Ms int64 `json:"p50_ms"`
@@ -274,9 +312,12 @@ type Durations struct {
 
 // Error defines model for Error.
 type Error struct {
-	Code      ErrorCode `json:"code"`
-	Message   string    `json:"message"`
-	RequestId string    `json:"request_id"`
+	Code    ErrorCode `json:"code"`
+	Message string    `json:"message"`
+
+	// Problems Of unprocessable; all that is wrong
+	Problems  *[]Problem `json:"problems,omitempty"`
+	RequestId string     `json:"request_id"`
 }
 
 // ErrorCode defines model for Error.Code.
@@ -447,6 +488,9 @@ type LogPage struct {
 	Rows       []Log   `json:"rows"`
 }
 
+// Matcher A condition on one label. In a request it may also be its text, such as "service=checkout" or "route=~/pay/.*"
+type Matcher = match.Matcher
+
 // Metric defines model for Metric.
 type Metric struct {
 	Description string     `json:"description"`
@@ -571,6 +615,19 @@ type Overview struct {
 	StepSeconds int `json:"step_seconds"`
 }
 
+// Problem One thing that is wrong, or worth knowing
+type Problem struct {
+	// Field The path in the body, such as levels[0].fire
+	Field   string `json:"field"`
+	Message string `json:"message"`
+
+	// Rules Ids of the symptom rules that page for this already
+	Rules *[]string `json:"rules,omitempty"`
+}
+
+// Route What a route leaves empty is that of the route around it
+type Route = oncall.Route
+
 // Schedule defines model for Schedule.
 type Schedule struct {
 	// FailAfter How many bad runs in a row make a failed one count
@@ -612,11 +669,17 @@ type Signals struct {
 // Trend One count for each step of the range, oldest first
 type Trend = []int64
 
+// DocumentPath defines model for DocumentPath.
+type DocumentPath = string
+
 // EventPath defines model for EventPath.
 type EventPath = string
 
 // From defines model for From.
 type From = time.Time
+
+// IncidentPath defines model for IncidentPath.
+type IncidentPath = string
 
 // IssuePath defines model for IssuePath.
 type IssuePath = string

@@ -102,6 +102,12 @@ func (tx *Tx) DocumentsOfOrganisation(ctx context.Context, organisation string) 
 		WHERE organisation_id = $1 AND project = 0 ORDER BY kind, id LIMIT $2`, organisation, maxAllDocuments)
 }
 
+// DocumentsOfKind returns what an organisation has of a kind, in all its projects.
+func (tx *Tx) DocumentsOfKind(ctx context.Context, organisation, kind string) ([]Document, error) {
+	return many(ctx, tx.runner, scanDocument, `SELECT `+documentColumns+` FROM documents
+		WHERE organisation_id = $1 AND kind = $2 ORDER BY project, id LIMIT $3`, organisation, kind, maxAllDocuments)
+}
+
 // Document returns one document, or ErrNotFound.
 func (db *DB) Document(ctx context.Context, organisation, kind string, project uint32, id string) (Document, error) {
 	return view(ctx, db, func(r runner) (Document, error) { return document(ctx, r, organisation, kind, project, id) })
@@ -182,17 +188,19 @@ func (tx *Tx) touchDocuments(ctx context.Context) error {
 
 // DeleteDocument removes a document; ErrNotFound says that there is none.
 func (db *DB) DeleteDocument(ctx context.Context, organisation, kind string, project uint32, id string) error {
-	err := db.InTx(ctx, func(tx *Tx) error {
-		n, err := tx.exec(ctx, `DELETE FROM documents WHERE organisation_id = $1 AND kind = $2 AND project = $3 AND id = $4`,
-			organisation, kind, int64(project), id)
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return ErrNotFound
-		}
-		return tx.touchDocuments(ctx)
-	})
+	return db.InTx(ctx, func(tx *Tx) error { return tx.DeleteDocument(ctx, organisation, kind, project, id) })
+}
+
+// DeleteDocument is that of DB within a transaction.
+func (tx *Tx) DeleteDocument(ctx context.Context, organisation, kind string, project uint32, id string) error {
+	n, err := tx.exec(ctx, `DELETE FROM documents WHERE organisation_id = $1 AND kind = $2 AND project = $3 AND id = $4`,
+		organisation, kind, int64(project), id)
+	if err == nil && n == 0 {
+		err = ErrNotFound
+	}
+	if err == nil {
+		err = tx.touchDocuments(ctx)
+	}
 	if err != nil {
 		return fmt.Errorf("delete document %s %q: %w", kind, id, err)
 	}

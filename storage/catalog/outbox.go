@@ -170,7 +170,7 @@ type OutboxFilter struct {
 // Deliveries returns rows of the outbox, newest first, without their messages.
 func (db *DB) Deliveries(ctx context.Context, f OutboxFilter) ([]OutboxRow, error) {
 	rows, err := view(ctx, db, func(r runner) ([]OutboxRow, error) {
-		return many(ctx, r, scanOutbox, `SELECT `+outboxColumns+` FROM outbox
+		return many(ctx, r, scanOutbox, `SELECT `+strings.TrimSuffix(outboxColumns, "message")+`'' FROM outbox
 			WHERE organisation_id = $1 AND ($2 = '' OR receiver = $2) AND ($3 = '' OR incident = $3) AND ($4 = '' OR state = $4)
 			ORDER BY created_at DESC, key LIMIT $5`, f.Organisation, f.Receiver, f.Incident, f.State, min(max(f.Limit, 0), 1000))
 	})
