@@ -190,6 +190,10 @@ func (c *Change) note(at time.Time, kind, format string, args ...any) {
 // Fire takes in an instance that is bad from now on.
 func (i *Incident) Fire(b *Book, s Signal, now time.Time, c *Change) {
 	in := s.Instance
+	if i.State == Open && i.Bad(in.Key) {
+		i.refresh(in)
+		return
+	}
 	again := i.State == Resolved
 	fresh := i.State == "" || again
 	switch {
@@ -260,6 +264,19 @@ func (i *Incident) Fire(b *Book, s Signal, now time.Time, c *Change) {
 		i.fresh(in, now)
 	}
 	i.Tick(b, now, c)
+}
+
+// refresh takes in what is said again of an instance that is bad already.
+func (i *Incident) refresh(in Instance) {
+	for _, list := range [][]Instance{i.Instances, i.Causes} {
+		for n := range list {
+			if list[n].Key == in.Key && list[n].Open() {
+				in.Since, in.FiredAt = list[n].Since, list[n].FiredAt
+				list[n] = in
+			}
+		}
+	}
+	i.Title = i.headline()
 }
 
 // demoteCauses makes those instances causes that users do not feel: a symptom explains why they matter.

@@ -696,6 +696,9 @@ type LogText = string
 // MetricPath defines model for MetricPath.
 type MetricPath = string
 
+// ProbePath defines model for ProbePath.
+type ProbePath = string
+
 // ProjectPath defines model for ProjectPath.
 type ProjectPath = uint32
 

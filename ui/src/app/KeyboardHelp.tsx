@@ -26,6 +26,7 @@ const groups: { name: string; keys: [string, string][] }[] = [
       ["g n", "On call"],
       ["g s", "Silences"],
       ["g d", "Digest"],
+      ["g p", "Probes"],
     ],
   },
   {

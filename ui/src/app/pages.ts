@@ -1,4 +1,4 @@
-import { Activity, BellOff, CalendarCheck, ChartLine, OctagonAlert, Phone, ScrollText, Siren, Sunrise, type LucideIcon } from "lucide-react";
+import { Activity, BellOff, CalendarCheck, ChartLine, OctagonAlert, Phone, Radar, ScrollText, Siren, Sunrise, type LucideIcon } from "lucide-react";
 
 /** The rail, top to bottom; key follows g. */
 export const pages = [
@@ -8,6 +8,7 @@ export const pages = [
   { to: "/p/$project/metrics", name: "Metrics", key: "m", icon: ChartLine },
   { to: "/p/$project/errors", name: "Errors", key: "e", icon: OctagonAlert },
   { to: "/p/$project/monitors", name: "Monitors", key: "c", icon: CalendarCheck },
+  { to: "/p/$project/probes", name: "Probes", key: "p", icon: Radar },
 ] as const satisfies { to: string; name: string; key: string; icon: LucideIcon }[];
 
 /** Pages that have a key and a name in the palette, but no place in the rail. */

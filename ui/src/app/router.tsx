@@ -227,6 +227,24 @@ const digest = createRoute({
   component: lazyRouteComponent(() => import("../features/digest/DigestPage"), "DigestPage"),
 });
 
+const probes = createRoute({
+  getParentRoute: () => project,
+  path: "probes",
+  component: lazyRouteComponent(() => import("../features/probes/ProbesPage"), "ProbesPage"),
+});
+
+const probe = createRoute({
+  getParentRoute: () => project,
+  path: "probes/$probe",
+  component: lazyRouteComponent(() => import("../features/probes/ProbePage"), "ProbePage"),
+});
+
+const newProbe = createRoute({
+  getParentRoute: () => project,
+  path: "new-probe",
+  component: lazyRouteComponent(() => import("../features/probes/ProbePage"), "NewProbePage"),
+});
+
 const settings = createRoute({
   getParentRoute: () => project,
   path: "settings",
@@ -291,6 +309,9 @@ export const router = createRouter({
       monitor,
       editMonitor,
       newMonitor,
+      probes,
+      probe,
+      newProbe,
       incidents,
       incident,
       oncall,
