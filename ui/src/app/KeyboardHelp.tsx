@@ -18,10 +18,14 @@ const groups: { name: string; keys: [string, string][] }[] = [
     name: "Go to",
     keys: [
       ["g o", "Overview"],
+      ["g a", "Incidents"],
       ["g l", "Logs"],
       ["g m", "Metrics"],
       ["g e", "Errors"],
       ["g c", "Monitors"],
+      ["g n", "On call"],
+      ["g s", "Silences"],
+      ["g d", "Digest"],
       ["g p", "Probes"],
     ],
   },
@@ -34,6 +38,13 @@ const groups: { name: string; keys: [string, string][] }[] = [
       ["o", "Open"],
       ["Esc", "Close"],
       ["e", "Edit the monitor"],
+    ],
+  },
+  {
+    name: "An incident",
+    keys: [
+      ["a", "Acknowledge"],
+      ["n", "Write a note"],
     ],
   },
   {

@@ -36,6 +36,26 @@ export type Durations = Schemas["Durations"];
 export type Badges = Schemas["Badges"];
 export type Retention = Schemas["Retention"];
 export type RetentionDays = Schemas["RetentionDays"];
+export type Severity = Schemas["Severity"];
+export type Incident = Schemas["Incident"];
+export type IncidentDetail = Schemas["IncidentDetail"];
+export type IncidentInstance = Schemas["IncidentInstance"];
+export type IncidentEntry = Schemas["IncidentEntry"];
+export type Delivery = Schemas["Delivery"];
+export type Matcher = Schemas["Matcher"];
+export type Silence = Schemas["StoredSilence"];
+export type NewSilence = Schemas["NewSilence"];
+export type StoredWindow = Schemas["StoredWindow"];
+export type MaintenanceWindow = Schemas["MaintenanceWindow"];
+export type Hours = Schemas["Hours"];
+export type OncallSchedule = Schemas["OncallSchedule"];
+export type OncallLayer = Schemas["OncallLayer"];
+export type OncallShift = Schemas["OncallShift"];
+export type OncallGap = Schemas["OncallGap"];
+export type Team = Schemas["Team"];
+export type Person = Schemas["Person"];
+export type Policy = Schemas["Policy"];
+export type Digest = Schemas["Digest"];
 
 /** What the API answers when it cannot do what was asked; unreachable is for no answer at all. */
 export type ErrorCode = Schemas["Error"]["code"] | "unreachable";
