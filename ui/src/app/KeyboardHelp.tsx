@@ -22,6 +22,10 @@ const groups: { name: string; keys: [string, string][] }[] = [
       ["g m", "Metrics"],
       ["g e", "Errors"],
       ["g c", "Monitors"],
+      ["g r", "Rules"],
+      ["g v", "Receivers"],
+      ["g t", "Routes"],
+      ["g d", "Deliveries"],
     ],
   },
   {
@@ -33,6 +37,14 @@ const groups: { name: string; keys: [string, string][] }[] = [
       ["o", "Open"],
       ["Esc", "Close"],
       ["e", "Edit the monitor"],
+      ["n", "New rule or receiver"],
+    ],
+  },
+  {
+    name: "Rule",
+    keys: [
+      [`${modifier.trim()} S`, "Save the rule"],
+      ["y", "Show or hide its YAML"],
     ],
   },
   {

@@ -4,7 +4,7 @@ import { lazy, Suspense, useEffect, useRef, useState } from "react";
 import { useKeys } from "../lib/keys";
 import { useAnnounced, useProject } from "../lib/page";
 import { RangeProvider, useRange } from "../lib/useRange";
-import { pages } from "./pages";
+import { pages, rulePages } from "./pages";
 import { Logo } from "../components/Logo";
 
 const Header = lazy(() => import("./Header").then((m) => ({ default: m.Header })));
@@ -51,7 +51,7 @@ function Frame() {
       field?.select();
       return field !== null;
     },
-    ...Object.fromEntries(pages.map((page) => [`g ${page.key}`, () => void navigate({ to: page.to, params: { project: param } })])),
+    ...Object.fromEntries([...pages, ...rulePages].map((page) => [`g ${page.key}`, () => void navigate({ to: page.to, params: { project: param } })])),
   });
 
   return (

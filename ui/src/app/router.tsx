@@ -10,7 +10,19 @@ import {
   type ErrorComponentProps,
 } from "@tanstack/react-router";
 import { ErrorNote } from "../components/Page";
-import { issueAddress, issuesAddress, logsAddress, metricsAddress, monitorsAddress, rangeAddress, signInAddress } from "../lib/addresses";
+import {
+  deliveriesAddress,
+  issueAddress,
+  issuesAddress,
+  logsAddress,
+  metricsAddress,
+  monitorsAddress,
+  newRuleAddress,
+  rangeAddress,
+  receiversAddress,
+  rulesAddress,
+  signInAddress,
+} from "../lib/addresses";
 import { ApiError } from "../lib/api";
 import { pref, setPref } from "../lib/prefs";
 import { queryClient, sessionQuery } from "../lib/query";
@@ -149,6 +161,46 @@ const newMonitor = createRoute({
   component: lazyRouteComponent(() => import("../features/monitors/NewMonitorPage"), "NewMonitorPage"),
 });
 
+const rules = createRoute({
+  getParentRoute: () => project,
+  path: "rules",
+  validateSearch: rulesAddress,
+  component: lazyRouteComponent(() => import("../features/rules/RulesPage"), "RulesPage"),
+});
+
+const newRule = createRoute({
+  getParentRoute: () => project,
+  path: "rules/new",
+  validateSearch: newRuleAddress,
+  component: lazyRouteComponent(() => import("../features/rules/NewRulePage"), "NewRulePage"),
+});
+
+const rule = createRoute({
+  getParentRoute: () => project,
+  path: "rules/$id",
+  component: lazyRouteComponent(() => import("../features/rules/RulePage"), "RulePage"),
+});
+
+const receivers = createRoute({
+  getParentRoute: () => project,
+  path: "receivers",
+  validateSearch: receiversAddress,
+  component: lazyRouteComponent(() => import("../features/receivers/ReceiversPage"), "ReceiversPage"),
+});
+
+const routes = createRoute({
+  getParentRoute: () => project,
+  path: "routes",
+  component: lazyRouteComponent(() => import("../features/routes/RoutesPage"), "RoutesPage"),
+});
+
+const deliveries = createRoute({
+  getParentRoute: () => project,
+  path: "deliveries",
+  validateSearch: deliveriesAddress,
+  component: lazyRouteComponent(() => import("../features/deliveries/DeliveriesPage"), "DeliveriesPage"),
+});
+
 const settings = createRoute({
   getParentRoute: () => project,
   path: "settings",
@@ -202,7 +254,25 @@ export const router = createRouter({
     home,
     signin,
     newProject,
-    project.addChildren([projectHome, overview, logs, metrics, issues, issue, monitors, monitor, editMonitor, newMonitor, settings]),
+    project.addChildren([
+      projectHome,
+      overview,
+      logs,
+      metrics,
+      issues,
+      issue,
+      monitors,
+      monitor,
+      editMonitor,
+      newMonitor,
+      rules,
+      newRule,
+      rule,
+      receivers,
+      routes,
+      deliveries,
+      settings,
+    ]),
   ]),
   parseSearch,
   stringifySearch,
