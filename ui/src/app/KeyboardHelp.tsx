@@ -27,6 +27,10 @@ const groups: { name: string; keys: [string, string][] }[] = [
       ["g s", "Silences"],
       ["g d", "Digest"],
       ["g p", "Probes"],
+      ["g r", "Rules"],
+      ["g v", "Receivers"],
+      ["g t", "Routes"],
+      ["g y", "Deliveries"],
     ],
   },
   {
@@ -38,6 +42,14 @@ const groups: { name: string; keys: [string, string][] }[] = [
       ["o", "Open"],
       ["Esc", "Close"],
       ["e", "Edit the monitor"],
+      ["n", "New rule or receiver"],
+    ],
+  },
+  {
+    name: "Rule",
+    keys: [
+      [`${modifier.trim()} S`, "Save the rule"],
+      ["y", "Show or hide its YAML"],
     ],
   },
   {

@@ -6,7 +6,7 @@ import { openIncidentsQuery } from "../lib/alerting";
 import { useKeys } from "../lib/keys";
 import { useAnnounced, useProject } from "../lib/page";
 import { RangeProvider, useRange } from "../lib/useRange";
-import { morePages, pages } from "./pages";
+import { morePages, pages, rulePages } from "./pages";
 import { Logo } from "../components/Logo";
 
 const Header = lazy(() => import("./Header").then((m) => ({ default: m.Header })));
@@ -53,7 +53,7 @@ function Frame() {
       field?.select();
       return field !== null;
     },
-    ...Object.fromEntries([...pages, ...morePages].map((page) => [`g ${page.key}`, () => void navigate({ to: page.to, params: { project: param } })])),
+    ...Object.fromEntries([...pages, ...rulePages, ...morePages].map((page) => [`g ${page.key}`, () => void navigate({ to: page.to, params: { project: param } })])),
   });
 
   return (

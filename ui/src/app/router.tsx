@@ -13,6 +13,7 @@ import { ErrorNote } from "../components/Page";
 import {
   digestAddress,
   incidentsAddress,
+  deliveriesAddress,
   issueAddress,
   issuesAddress,
   logsAddress,
@@ -23,6 +24,9 @@ import {
   rangeAddress,
   signInAddress,
   silencesAddress,
+  newRuleAddress,
+  receiversAddress,
+  rulesAddress,
 } from "../lib/addresses";
 import { ApiError } from "../lib/api";
 import { pref, setPref } from "../lib/prefs";
@@ -245,6 +249,46 @@ const newProbe = createRoute({
   component: lazyRouteComponent(() => import("../features/probes/ProbePage"), "NewProbePage"),
 });
 
+const rules = createRoute({
+  getParentRoute: () => project,
+  path: "rules",
+  validateSearch: rulesAddress,
+  component: lazyRouteComponent(() => import("../features/rules/RulesPage"), "RulesPage"),
+});
+
+const newRule = createRoute({
+  getParentRoute: () => project,
+  path: "rules/new",
+  validateSearch: newRuleAddress,
+  component: lazyRouteComponent(() => import("../features/rules/NewRulePage"), "NewRulePage"),
+});
+
+const rule = createRoute({
+  getParentRoute: () => project,
+  path: "rules/$id",
+  component: lazyRouteComponent(() => import("../features/rules/RulePage"), "RulePage"),
+});
+
+const receivers = createRoute({
+  getParentRoute: () => project,
+  path: "receivers",
+  validateSearch: receiversAddress,
+  component: lazyRouteComponent(() => import("../features/receivers/ReceiversPage"), "ReceiversPage"),
+});
+
+const routes = createRoute({
+  getParentRoute: () => project,
+  path: "routes",
+  component: lazyRouteComponent(() => import("../features/routes/RoutesPage"), "RoutesPage"),
+});
+
+const deliveries = createRoute({
+  getParentRoute: () => project,
+  path: "deliveries",
+  validateSearch: deliveriesAddress,
+  component: lazyRouteComponent(() => import("../features/deliveries/DeliveriesPage"), "DeliveriesPage"),
+});
+
 const settings = createRoute({
   getParentRoute: () => project,
   path: "settings",
@@ -322,6 +366,12 @@ export const router = createRouter({
       editWindow,
       newWindow,
       digest,
+      rules,
+      newRule,
+      rule,
+      receivers,
+      routes,
+      deliveries,
       settings,
     ]),
   ]),

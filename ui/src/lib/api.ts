@@ -56,6 +56,24 @@ export type Team = Schemas["Team"];
 export type Person = Schemas["Person"];
 export type Policy = Schemas["Policy"];
 export type Digest = Schemas["Digest"];
+export type Problem = Schemas["Problem"];
+export type Rule = Schemas["Rule"];
+export type RuleKind = Schemas["RuleKind"];
+export type RuleClass = Schemas["RuleClass"];
+export type RuleLevel = Schemas["RuleLevel"];
+export type RuleVerdict = Schemas["RuleVerdict"];
+export type StoredRule = Schemas["StoredRule"];
+export type Lifecycle = Schemas["Lifecycle"];
+export type Transition = Schemas["Transition"];
+export type Receiver = Schemas["Receiver"];
+export type ReceiverKind = Receiver["kind"];
+export type StoredReceiver = Schemas["StoredReceiver"];
+export type DeliveryDetail = Schemas["DeliveryDetail"];
+export type DeliveryState = Schemas["DeliveryState"];
+export type DeliveryTry = Schemas["DeliveryTry"];
+export type Route = Schemas["Route"];
+export type StoredRoutes = Schemas["StoredRoutes"];
+export type Alerting = Schemas["Alerting"];
 
 /** What the API answers when it cannot do what was asked; unreachable is for no answer at all. */
 export type ErrorCode = Schemas["Error"]["code"] | "unreachable";
@@ -63,12 +81,15 @@ export type ErrorCode = Schemas["Error"]["code"] | "unreachable";
 export class ApiError extends Error {
   readonly code: ErrorCode;
   readonly requestId: string;
+  /** Of unprocessable: all that is wrong, by field. */
+  readonly problems: readonly Problem[];
 
-  constructor(code: ErrorCode, message: string, requestId = "") {
+  constructor(code: ErrorCode, message: string, requestId = "", problems: readonly Problem[] = []) {
     super(message);
     this.name = "ApiError";
     this.code = code;
     this.requestId = requestId;
+    this.problems = problems;
   }
 }
 
@@ -96,6 +117,7 @@ client.use({
       body.code ?? byStatus[response.status] ?? "internal",
       body.message ?? `The server answered ${response.status}.`,
       body.request_id ?? id,
+      body.problems,
     );
   },
 });
