@@ -291,8 +291,15 @@ func read(organisation string, documents []catalog.Document, log *slog.Logger) *
 			log.Warn("document left out", "kind", doc.Kind, "document", doc.ID, "organisation_id", organisation, "err", err)
 		}
 	}
+	if len(b.Receivers) == 0 {
+		limit := limits["email"]
+		b.Receivers[Everybody] = incident.Receiver{ID: Everybody, Name: "E-mail to everybody", Kind: "email", Limit: limit.count, Per: limit.per}
+	}
 	return incident.NewBook(b)
 }
+
+// Everybody is the receiver of an organisation that has set up none: a mail to all of its people.
+const Everybody = "everybody"
 
 func into[T any](all map[string]T, doc catalog.Document, complete func(T) T) error {
 	var v T

@@ -117,7 +117,7 @@ func events(t *testing.T, w *world, id string) []rule.Event {
 
 func sorted(events []rule.Event) []rule.Event {
 	slices.SortStableFunc(events, func(a, b rule.Event) int {
-		return cmp.Or(cmp.Compare(a.Slot, b.Slot), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Value, b.Value))
+		return cmp.Or(cmp.Compare(a.Slot, b.Slot), cmp.Compare(a.Level, b.Level), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Value, b.Value))
 	})
 	return events
 }

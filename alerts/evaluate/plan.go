@@ -49,6 +49,14 @@ type Plan struct {
 	labels     map[string]string // of every instance, but those of its group
 
 	metrics *metricPlan // of rules on metrics
+	// histories are what the rule needs of long ago, parts the plans of which its verdict is made.
+	histories []*history
+	parts     []*Plan
+	// sight and events are room that steps use again.
+	sight  sight
+	events []rule.Event
+	// plain says that nobody is told: the plan only delivers numbers.
+	plain bool
 }
 
 // NewPlan makes a rule ready. It does not validate it: a rule that cannot be evaluated is an error.
@@ -92,6 +100,9 @@ func NewPlan(organisation string, project uint32, version int64, r rule.Rule) (*
 	if r.Query.Source == rule.Metrics {
 		p.metrics = newMetricPlan(r)
 	}
+	if err := p.compose(); err != nil {
+		return nil, err
+	}
 	p.labels = maps.Clone(r.Labels)
 	if p.labels == nil {
 		p.labels = map[string]string{}
@@ -105,6 +116,41 @@ func NewPlan(organisation string, project uint32, version int64, r rule.Rule) (*
 	}
 	return p, nil
 }
+
+// compose adds what kinds need that are judged by more than one number.
+func (p *Plan) compose() (err error) {
+	r := p.Rule
+	switch r.Kind {
+	case rule.SLOBurn, rule.Anomaly, rule.Forecasted:
+		queries := []rule.Query{r.Query}
+		if f := r.Forecast; f != nil && f.CapacityMetric != "" {
+			q := r.Query
+			q.Metric, q.Aggregate = f.CapacityMetric, "last"
+			queries = append(queries, q)
+		}
+		for _, q := range queries {
+			h, err := newHistory(p.Organisation, p.Project, r, q)
+			if err != nil {
+				return err
+			}
+			p.histories = append(p.histories, h)
+		}
+		if r.Kind == rule.SLOBurn && r.SLO == nil {
+			return errors.New("the rule has no objective")
+		}
+	case rule.Uptime, rule.TLSExpiry:
+		p.Rule.Query.By = probeLabels[:1]
+		p.parts, err = newParts(p.Organisation, p.Project, r)
+	case rule.IssueSpike, rule.IssueNew:
+		p.Rule.Query.By = []string{"issue"}
+	case rule.Cron, rule.External, rule.IssueRegression:
+		return fmt.Errorf("%w: %s", ErrElsewhere, r.Kind)
+	}
+	return err
+}
+
+// ErrElsewhere says that rules of a kind are not evaluated by reading telemetry.
+var ErrElsewhere = errors.New("rules of this kind are not evaluated here")
 
 // bounded says whether rules of a kind have limits that a person sets.
 func bounded(k rule.Kind) bool {
@@ -125,6 +171,26 @@ func matchers(list []rule.Match) (match.Set, error) {
 		set = append(set, compiled)
 	}
 	return set, nil
+}
+
+// Scaled is the plan with a level for each share of its worst level's threshold, and these thresholds;
+// nil where the kind has limits of its own. It is for Verdicts only.
+func (p *Plan) Scaled(shares []float64) (*Plan, []float64) {
+	if !bounded(p.Rule.Kind) {
+		return nil, nil
+	}
+	scaled := *p
+	worst := p.judge.Limits[0]
+	scaled.judge.Limits = nil
+	var thresholds []float64
+	for _, share := range shares {
+		l := worst
+		l.Fire.Value *= share
+		l.Recover.Value *= share
+		scaled.judge.Limits = append(scaled.judge.Limits, l)
+		thresholds = append(thresholds, l.Fire.Value)
+	}
+	return &scaled, thresholds
 }
 
 // Slot is the rule's newest slot at or before now, in Unix seconds.

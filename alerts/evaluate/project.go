@@ -52,6 +52,7 @@ type tracked struct {
 	names    names
 	memory   *Memory
 	saved    int64 // cursor as it is kept
+	since    int64 // when it was first evaluated here: what was new before is not
 	// due and settled are up to which slots the accounts have counted, tried the slot that was last
 	// looked at too early.
 	due, settled, tried int64
@@ -66,6 +67,7 @@ type names struct {
 // stateJSON is the state of a rule as it is kept.
 type stateJSON struct {
 	names
+	Since  int64           `json:"since,omitempty"`
 	Shadow bool            `json:"shadow,omitempty"`
 	Groups json.RawMessage `json:"groups"`
 }
@@ -91,13 +93,16 @@ func (p *project) load(ctx context.Context, db *catalog.DB) error {
 			return fmt.Errorf("read the state of rule %s of project %d: %w", s.Rule, p.number, err)
 		}
 		cursor := s.Cursor.Unix()
+		if len(j.Levels) == 0 {
+			return fmt.Errorf("the state of rule %s of project %d has no levels", s.Rule, p.number)
+		}
 		m, err := ReadMemory(j.Groups, cursor, len(j.Levels))
 		if err != nil {
 			return fmt.Errorf("rule %s of project %d: %w", s.Rule, p.number, err)
 		}
-		t := &tracked{identity: s.Identity, names: j.names, memory: m, saved: cursor, due: cursor, settled: cursor}
+		t := &tracked{identity: s.Identity, names: j.names, memory: m, saved: cursor, since: j.Since, due: cursor, settled: cursor}
 		// What it was is enough to take back what was told of it.
-		t.plan = &Plan{Organisation: p.organisation, Project: p.number, Identity: s.Identity, Rule: rule.Rule{ID: s.Rule, Name: j.Name, State: rule.Live}}
+		t.plan = &Plan{Organisation: p.organisation, Project: p.number, Identity: s.Identity, Rule: rule.Rule{ID: s.Rule, Name: j.Name, State: rule.Live}, labels: map[string]string{}}
 		if j.Shadow {
 			t.plan.Rule.State = rule.Shadow
 		}
@@ -143,6 +148,11 @@ func (s *step) advance(ctx context.Context) error {
 	s.retire()
 	if err := s.evaluate(ctx); err != nil {
 		return err
+	}
+	for id, next := range s.plans() {
+		if t := p.rules[id]; t != nil && next.Identity == t.identity {
+			t.plan = next // an edit that leaves what is known as it is
+		}
 	}
 	if err := s.commit(ctx); err != nil {
 		p.loaded = false // what is kept is what counts, whether or not this was
@@ -190,7 +200,7 @@ func (s *step) retire() {
 		o.signals = append(t.plan.signals(o.happened, 0, nil), t.plan.health(t.memory, m, s.now, faultStore)...)
 		if next != nil { // it begins anew where it was
 			m.Cursor = t.memory.Cursor
-			o.rule = &tracked{plan: next, identity: next.Identity, names: namesOf(next), memory: m, due: t.due, settled: t.settled}
+			o.rule = &tracked{plan: next, identity: next.Identity, names: namesOf(next), memory: m, since: t.since, due: t.due, settled: t.settled}
 		}
 		s.outcomes = append(s.outcomes, o)
 	}
@@ -210,7 +220,7 @@ func (s *step) entry(p *Plan) *tracked {
 		return t
 	}
 	slot := p.Slot(s.now) - p.interval
-	t := &tracked{plan: p, identity: p.Identity, names: namesOf(p), memory: NewMemory(slot), saved: slot, due: slot, settled: slot}
+	t := &tracked{plan: p, identity: p.Identity, names: namesOf(p), memory: NewMemory(slot), saved: slot, since: slot, due: slot, settled: slot}
 	s.project.rules[p.Rule.ID] = t
 	return t
 }
@@ -220,10 +230,11 @@ type ready struct {
 	plan *Plan
 	rule *tracked
 	late bool // data are still arriving
+	slot int64
 }
 
 // due are the rules with slots to evaluate, and what they ask for.
-func (s *step) due() (all []ready, asks []Ask) {
+func (s *step) due() (all, issues []ready, asks []Ask) {
 	for _, p := range inOrder(s.plans()) {
 		t := s.entry(p)
 		latest := p.Slot(s.now)
@@ -237,22 +248,33 @@ func (s *step) due() (all []ready, asks []Ask) {
 		r := ready{plan: p, rule: t}
 		last := min(latest, p.Slot(s.watermark(p.Rule.Query.Source, s.now)+p.delay))
 		if last <= t.memory.Cursor {
-			if s.now-latest < patience || t.tried == latest {
+			last = p.Slot(s.now - patience)
+			if last <= t.memory.Cursor || t.tried == last {
 				continue
 			}
 			// A breach by presence is one, whatever is still to come. The rest waits for the data, and
 			// is caught up with.
-			r.late, t.tried, last = true, latest, latest
+			r.late, t.tried = true, last
+		}
+		if p.Rule.Kind == rule.IssueNew {
+			r.slot = last
+			issues = append(issues, r)
+			continue
 		}
 		first := max(t.memory.Cursor+p.interval, p.Slot(last-catchUpReach))
 		asks = append(asks, Ask{Plan: p, First: first, Slots: int((last-first)/p.interval) + 1})
 		all = append(all, r)
 	}
-	return all, asks
+	return all, issues, asks
 }
 
 func (s *step) evaluate(ctx context.Context) error {
-	all, asks := s.due()
+	all, issues, asks := s.due()
+	for _, r := range issues {
+		if err := s.newIssues(ctx, r, r.slot); err != nil {
+			return err
+		}
+	}
 	if len(asks) == 0 {
 		return nil
 	}
@@ -288,7 +310,7 @@ var errSlow = errors.New("the data could not be read in time")
 // judge steps a rule through a table.
 func (s *step) judge(r ready, t *Table, deploys []catalog.Deploy, next map[string]*Memory) {
 	p, was := r.plan, r.rule.memory
-	if t.Pending || t.Err != nil && (r.late || t.Slots > 1 && s.now-was.Cursor < softFor) {
+	if t.Pending || t.Err != nil && (r.late || t.Slots > 1 && s.now-was.Cursor < 2*patience) {
 		return // tried again; what was missed is not given up at the first failure
 	}
 	around := Surroundings{Held: s.book.held(p.Organisation, p.Project), Soft: p.softAt(deploys), Late: r.late}
@@ -457,7 +479,7 @@ func (t *tracked) state(id string, number uint32) (catalog.RuleState, error) {
 	if err != nil {
 		return catalog.RuleState{}, fmt.Errorf("write the state of rule %s: %w", id, err)
 	}
-	text, err := json.Marshal(stateJSON{names: t.names, Shadow: t.plan.shadow(), Groups: groups})
+	text, err := json.Marshal(stateJSON{names: t.names, Since: t.since, Shadow: t.plan.shadow(), Groups: groups})
 	if err != nil {
 		return catalog.RuleState{}, fmt.Errorf("write the state of rule %s: %w", id, err)
 	}

@@ -24,6 +24,9 @@ const (
 	// indexAge is how long the index of series is used. A series that it does not know has it read
 	// anew at once.
 	indexAge = 5 * time.Minute
+	// indexAgeUnknown is how long while a rule asks for a metric of which there is no series: it may be
+	// about to be sent for the first time.
+	indexAgeUnknown = 20 * time.Second
 	// indexReach is how much more than what is read the index covers.
 	indexReach = time.Hour
 )
@@ -31,6 +34,9 @@ const (
 // Reader reads what the rules of one project ask for. It remembers the project's series, and is used
 // by one goroutine at a time.
 type Reader struct {
+	// Patient has histories read whole, however long that takes.
+	Patient bool
+
 	store   *telemetry.Store
 	project uint32
 	index   index
@@ -59,6 +65,58 @@ type metricSeries struct {
 // by one read; where that fails its tables have an error and the others do not. The error of Read
 // itself is that of ctx.
 func (r *Reader) Read(ctx context.Context, asks []Ask) ([]Table, error) {
+	tables := make([]Table, len(asks))
+	var (
+		single  []Ask
+		singles []int // whose they are
+	)
+	for i, a := range asks {
+		tables[i] = Table{First: a.First, Slots: a.Slots}
+		switch p := a.Plan; {
+		case len(p.histories) > 0:
+		case len(p.parts) > 0:
+			for _, part := range p.parts {
+				single, singles = append(single, Ask{Plan: part, First: a.First, Slots: a.Slots}), append(singles, i)
+			}
+		default:
+			single, singles = append(single, a), append(singles, i)
+		}
+	}
+	if err := r.fill(ctx, asks, tables); err != nil {
+		return nil, err
+	}
+	found, err := r.read(ctx, single)
+	if err != nil {
+		return nil, err
+	}
+	for k := 0; k < len(found); {
+		i := singles[k]
+		n := max(len(asks[i].Plan.parts), 1)
+		own := found[k : k+n]
+		k += n
+		for _, t := range own {
+			if t.Err != nil {
+				tables[i].Err = t.Err
+			}
+		}
+		switch {
+		case tables[i].Err != nil:
+		case len(asks[i].Plan.parts) > 0:
+			tables[i].Rows = asks[i].Plan.probed(asks[i], own)
+		default:
+			tables[i] = own[0]
+		}
+	}
+	for i, a := range asks {
+		if len(a.Plan.histories) > 0 && tables[i].Err == nil && !tables[i].Pending {
+			tables[i].Rows = a.Plan.remembered(a)
+		}
+	}
+	return tables, nil
+}
+
+// read answers asks of plans that are judged by their own numbers.
+func (r *Reader) read(ctx context.Context, asks []Ask) ([]Table, error) {
 	tables := make([]Table, len(asks))
 	batches := map[batchKey][]int{}
 	for i, a := range asks {
@@ -128,6 +186,15 @@ func (r *Reader) batch(ctx context.Context, key batchKey, asks []Ask) ([][]Row, 
 		return r.metrics(ctx, key.step, asks)
 	case rule.Logs:
 		return r.logs(ctx, key, asks)
+	case rule.Errors:
+		rows := make([][]Row, len(asks))
+		for i, a := range asks {
+			var err error
+			if rows[i], err = r.spikes(ctx, a); err != nil {
+				return nil, err
+			}
+		}
+		return rows, nil
 	}
 	return nil, &telemetry.InvalidError{Message: fmt.Sprintf("rules on %s are not evaluated here", key.source)}
 }
@@ -157,12 +224,12 @@ func (r *Reader) metrics(ctx context.Context, step int64, asks []Ask) ([][]Row, 
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
-	if err := r.know(ctx, names, from, to, false); err != nil {
+	if err := r.know(ctx, asks, names, from, to, false); err != nil {
 		return nil, err
 	}
 	rows, err := r.fold(ctx, step, from, to, asks, true)
 	if errors.Is(err, errUnknown) {
-		if err := r.know(ctx, names, from, to, true); err != nil {
+		if err := r.know(ctx, asks, names, from, to, true); err != nil {
 			return nil, err
 		}
 		rows, err = r.fold(ctx, step, from, to, asks, false)
@@ -171,11 +238,14 @@ func (r *Reader) metrics(ctx context.Context, step int64, asks []Ask) ([][]Row, 
 }
 
 // know reads the index unless what it has will do.
-func (r *Reader) know(ctx context.Context, names []string, from, to int64, anew bool) error {
+func (r *Reader) know(ctx context.Context, asks []Ask, names []string, from, to int64, anew bool) error {
 	x := &r.index
 	missing := slices.ContainsFunc(names, func(name string) bool { return !x.asked[name] })
-	now := unix(to)
-	if !anew && !missing && from >= x.from && now.Sub(x.readAt) < indexAge && !now.Before(x.readAt.Add(-indexAge)) {
+	now, age := unix(to), indexAge
+	if slices.ContainsFunc(asks, func(a Ask) bool { return !a.Plan.metrics.known(x) }) {
+		age = indexAgeUnknown
+	}
+	if !anew && !missing && from >= x.from && now.Sub(x.readAt) < age && !now.Before(x.readAt.Add(-indexAge)) {
 		return nil
 	}
 	for name := range x.asked { // those of other batches stay in it
@@ -377,8 +447,7 @@ func countRows(a Ask, from int64, groups map[string][]count) []Row {
 			rows = append(rows, row)
 		}
 	}
-	slices.SortFunc(rows, func(a, b Row) int { return cmp.Compare(a.Key, b.Key) })
-	return rows
+	return byKey(rows)
 }
 
 // countIn is what was counted in the buckets [from, to).

@@ -1,7 +1,6 @@
 package evaluate
 
 import (
-	"cmp"
 	"math"
 	"slices"
 	"strconv"
@@ -131,6 +130,11 @@ func (m *metricPlan) names() []string {
 	return names
 }
 
+// known reports whether the index has a series that the rule reads.
+func (m *metricPlan) known(x *index) bool {
+	return slices.ContainsFunc(m.options, func(option []source) bool { return x.metrics[option[0].metric] != nil })
+}
+
 // arrange settles which metrics are read, as far as the index knows them.
 func (m *metricPlan) arrange(x *index) {
 	if m.generation == x.generation && m.series != nil {
@@ -255,6 +259,9 @@ func (p *Plan) spans() []int64 {
 // sustained reports whether a breach has to be there at the end of the window, too. What is counted
 // until it is too much has no such end.
 func (p *Plan) sustained() bool {
+	if p.plain {
+		return false
+	}
 	switch p.Rule.Kind {
 	case rule.ErrorRate, rule.LogRatio:
 		return true
@@ -379,8 +386,7 @@ func (f *fold) rows() []Row {
 		}
 		rows = append(rows, row)
 	}
-	slices.SortFunc(rows, func(a, b Row) int { return cmp.Compare(a.Key, b.Key) })
-	return rows
+	return byKey(rows)
 }
 
 func (f *fold) number(span, group, slot int) Number {

@@ -1,6 +1,9 @@
 package evaluate
 
 import (
+	"cmp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/midwatch/midwatch/alerts/rule"
@@ -38,6 +41,11 @@ type Row struct {
 	Judged [][]rule.Observation
 }
 
+func byKey(rows []Row) []Row {
+	slices.SortFunc(rows, func(a, b Row) int { return cmp.Compare(a.Key, b.Key) })
+	return rows
+}
+
 // Table is what a rule's query says of some slots, which lie one interval apart.
 type Table struct {
 	First int64 // slot
@@ -65,3 +73,7 @@ func (a Ask) span() (from, to int64) {
 }
 
 func unix(s int64) time.Time { return time.Unix(s, 0).UTC() }
+
+func containsAny(text string, parts ...string) bool {
+	return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(text, part) })
+}

@@ -194,6 +194,10 @@ func (c *Change) note(at time.Time, kind, format string, args ...any) {
 // Fire takes in an instance that is bad from now on.
 func (i *Incident) Fire(b *Book, s Signal, now time.Time, c *Change) {
 	in := s.Instance
+	if i.State == Open && i.Bad(in.Key) {
+		i.refresh(in)
+		return
+	}
 	again := i.State == Resolved
 	fresh := i.State == "" || again
 	switch {
@@ -258,12 +262,24 @@ func (i *Incident) Fire(b *Book, s Signal, now time.Time, c *Change) {
 		i.announce(b, now, c)
 	case raised:
 		c.note(now, "raised", "The severity is %s now", i.Severity)
-		i.ToldAt = time.Time{} // nobody has been told of this severity
 		i.announce(b, now, c)
 	default:
 		i.fresh(in, now)
 	}
 	i.Tick(b, now, c)
+}
+
+// refresh takes in what is said again of an instance that is bad already.
+func (i *Incident) refresh(in Instance) {
+	for _, list := range [][]Instance{i.Instances, i.Causes} {
+		for n := range list {
+			if list[n].Key == in.Key && list[n].Open() {
+				in.Since, in.FiredAt = list[n].Since, list[n].FiredAt
+				list[n] = in
+			}
+		}
+	}
+	i.Title = i.headline()
 }
 
 // demoteCauses makes those instances causes that users do not feel: a symptom explains why they matter.
@@ -366,10 +382,10 @@ func (i *Incident) quiet(b *Book, now time.Time) (until time.Time, held bool) {
 
 // escalate executes the stage that is due.
 func (i *Incident) escalate(b *Book, now time.Time, c *Change) {
-	first := i.ToldAt.IsZero()
+	first := i.Stage == (oncall.Stage{})
 	send := Send{Action: notify.Trigger, Severity: rule.Page, Loud: true}
 	if i.Receiver != "" { // a fold
-		if first {
+		if i.ToldAt.IsZero() {
 			send.To = []Recipient{{Receiver: i.Receiver, Due: now}}
 			i.send(send, now, c)
 		}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // special is a range of addresses that is not the public Internet (IANA's registries of special-purpose addresses).
@@ -50,6 +52,23 @@ func (e *refusedError) Error() string {
 	return fmt.Sprintf("refused: this leads to %s (%s); where that is wanted, the operator allows it by %s", e.Prefix, e.name, e.setting)
 }
 
+// Permanent says that another attempt is refused as well.
+func (e *refusedError) Permanent() bool { return true }
+
+// NewClient returns a client for addresses that tenants chose: it connects to public ones and those
+// that are allowed, and follows no redirect. setting names what allows them, as an operator is told it.
+func NewClient(allow []netip.Prefix, setting string) *http.Client {
+	dialer := guard{allow, setting}.dialer(nil)
+	dialer.Timeout = 10 * time.Second
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy: nil, DialContext: dialer.DialContext, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 10 * time.Second,
+			MaxIdleConnsPerHost: 4, MaxIdleConns: 100, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: maxAnswerHeaders,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
 // guard decides which addresses may be asked.
 type guard struct {
 	allow   []netip.Prefix
@@ -74,11 +93,11 @@ func (g guard) check(addr netip.Addr) error {
 // so neither a redirect nor a name that changes its mind gets past it.
 func (g guard) control(_ context.Context, network, address string, _ syscall.RawConn) error {
 	if !strings.HasPrefix(network, "tcp") && !strings.HasPrefix(network, "udp") {
-		return fmt.Errorf("a probe does not connect by %s", network)
+		return fmt.Errorf("nothing is asked by %s", network)
 	}
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return fmt.Errorf("a probe cannot tell where %q leads: %w", address, err)
+		return fmt.Errorf("it cannot be told where %q leads: %w", address, err)
 	}
 	return g.check(to.Addr())
 }

@@ -78,6 +78,10 @@ func TestAHigherLevelMutesTheLowerOnes(t *testing.T) {
 		{"what stays when the page ends is told then", "BO BO BB OB OB OB OO OO", []string{
 			"02 L0 fire", "03 L1 fire muted", "04 L0 resolved", "04 L1 fire", "07 L1 resolved",
 		}},
+		{"a muted second episode is told as one", "BB BB BB OO OO BO BO BB OB OB", []string{
+			"01 L1 fire", "02 L0 fire", "04 L0 resolved", "04 L1 resolved",
+			"07 L0 reopened", "08 L1 reopened muted", "09 L0 resolved", "09 L1 reopened",
+		}},
 		{"no data is told once", "BB BB NN NN NN NN NN NN BB", []string{
 			"01 L1 fire", "07 L0 nodata_open", "08 L0 nodata_close", "08 L0 fire",
 		}},

@@ -19,25 +19,27 @@ type Code string
 
 // The codes.
 const (
-	CodeInvalid      Code = "invalid"
-	CodeNotFound     Code = "not_found"
-	CodeConflict     Code = "conflict"
-	CodeUnauthorized Code = "unauthorized"
-	CodeForbidden    Code = "forbidden"
-	CodeRateLimited  Code = "rate_limited"
-	CodeUnavailable  Code = "unavailable"
-	CodeInternal     Code = "internal"
+	CodeInvalid       Code = "invalid"
+	CodeUnprocessable Code = "unprocessable"
+	CodeNotFound      Code = "not_found"
+	CodeConflict      Code = "conflict"
+	CodeUnauthorized  Code = "unauthorized"
+	CodeForbidden     Code = "forbidden"
+	CodeRateLimited   Code = "rate_limited"
+	CodeUnavailable   Code = "unavailable"
+	CodeInternal      Code = "internal"
 )
 
 var statuses = map[Code]int{
-	CodeInvalid:      http.StatusBadRequest,
-	CodeNotFound:     http.StatusNotFound,
-	CodeConflict:     http.StatusConflict,
-	CodeUnauthorized: http.StatusUnauthorized,
-	CodeForbidden:    http.StatusForbidden,
-	CodeRateLimited:  http.StatusTooManyRequests,
-	CodeUnavailable:  http.StatusServiceUnavailable,
-	CodeInternal:     http.StatusInternalServerError,
+	CodeInvalid:       http.StatusBadRequest,
+	CodeUnprocessable: http.StatusUnprocessableEntity,
+	CodeNotFound:      http.StatusNotFound,
+	CodeConflict:      http.StatusConflict,
+	CodeUnauthorized:  http.StatusUnauthorized,
+	CodeForbidden:     http.StatusForbidden,
+	CodeRateLimited:   http.StatusTooManyRequests,
+	CodeUnavailable:   http.StatusServiceUnavailable,
+	CodeInternal:      http.StatusInternalServerError,
 }
 
 // Error is an answer to the caller of the API: what went wrong, in words fit for a person.
@@ -46,6 +48,17 @@ type Error struct {
 	Message string
 	// RetryAfter is when another try makes sense; 0 says nothing about it.
 	RetryAfter time.Duration
+	// Problems are all that is wrong, of CodeUnprocessable.
+	Problems []Problem
+}
+
+// Problem is one thing that is wrong with what was sent.
+type Problem struct {
+	// Field is its path in the body, such as levels[0].fire.
+	Field   string `json:"field"`
+	Message string `json:"message"`
+	// Rules are those that page for this already, where that is the reason.
+	Rules []string `json:"rules,omitempty"`
 }
 
 // Error returns the message.
@@ -57,6 +70,16 @@ func newError(code Code, format string, args []any) error {
 
 // Invalid says that the request itself is wrong.
 func Invalid(format string, args ...any) error { return newError(CodeInvalid, format, args) }
+
+// Unprocessable says that what was sent can be read and must not be as it is. The message is that of
+// the first problem; there has to be one.
+func Unprocessable(problems ...Problem) error {
+	message := problems[0].Field + ": " + problems[0].Message
+	if n := len(problems) - 1; n > 0 {
+		message += fmt.Sprintf(" (and %d more)", n)
+	}
+	return &Error{Code: CodeUnprocessable, Message: message, Problems: problems}
+}
 
 // NotFound says that there is no such thing, or none that the caller may know of.
 func NotFound(format string, args ...any) error { return newError(CodeNotFound, format, args) }
@@ -112,9 +135,10 @@ const statusClientGone = 499
 
 // errorBody is the schema Error of the API.
 type errorBody struct {
-	Code      Code   `json:"code"`
-	Message   string `json:"message"`
-	RequestID string `json:"request_id"`
+	Code      Code      `json:"code"`
+	Message   string    `json:"message"`
+	RequestID string    `json:"request_id"`
+	Problems  []Problem `json:"problems,omitempty"`
 }
 
 // ErrorHandler answers with the API's Error, whatever the error: an Error in err's chain decides
@@ -147,7 +171,7 @@ func ErrorHandler(log *slog.Logger) echo.HTTPErrorHandler {
 			_ = c.NoContent(status) // it fails when the client is gone
 			return
 		}
-		_ = c.JSON(status, errorBody{Code: answer.Code, Message: answer.Message, RequestID: id}) // it fails when the client is gone
+		_ = c.JSON(status, errorBody{Code: answer.Code, Message: answer.Message, RequestID: id, Problems: answer.Problems}) // it fails when the client is gone
 	}
 }
 

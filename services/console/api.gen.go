@@ -12,7 +12,12 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"github.com/midwatch/midwatch/alerts/incident"
+	"github.com/midwatch/midwatch/alerts/match"
+	"github.com/midwatch/midwatch/alerts/notify/receivers"
+	"github.com/midwatch/midwatch/alerts/oncall"
 	"github.com/midwatch/midwatch/alerts/probe"
+	"github.com/midwatch/midwatch/alerts/rule"
 	"github.com/oapi-codegen/runtime"
 )
 
@@ -73,16 +78,101 @@ func (e CheckinStatus) Valid() bool {
 	}
 }
 
+// Defines values for DeliveryState.
+const (
+	DeliveryStateDone      DeliveryState = "done"
+	DeliveryStateDue       DeliveryState = "due"
+	DeliveryStateFailed    DeliveryState = "failed"
+	DeliveryStateFolded    DeliveryState = "folded"
+	DeliveryStateSending   DeliveryState = "sending"
+	DeliveryStateWithdrawn DeliveryState = "withdrawn"
+)
+
+// Valid indicates whether the value is a known member of the DeliveryState enum.
+func (e DeliveryState) Valid() bool {
+	switch e {
+	case DeliveryStateDone:
+		return true
+	case DeliveryStateDue:
+		return true
+	case DeliveryStateFailed:
+		return true
+	case DeliveryStateFolded:
+		return true
+	case DeliveryStateSending:
+		return true
+	case DeliveryStateWithdrawn:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DeploySource.
+const (
+	Api    DeploySource = "api"
+	Errors DeploySource = "errors"
+)
+
+// Valid indicates whether the value is a known member of the DeploySource enum.
+func (e DeploySource) Valid() bool {
+	switch e {
+	case Api:
+		return true
+	case Errors:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DigestSectionSection.
+const (
+	DigestSectionSectionDelivery     DigestSectionSection = "delivery"
+	DigestSectionSectionHealed       DigestSectionSection = "healed"
+	DigestSectionSectionHealth       DigestSectionSection = "health"
+	DigestSectionSectionInconclusive DigestSectionSection = "inconclusive"
+	DigestSectionSectionMail         DigestSectionSection = "mail"
+	DigestSectionSectionRecurring    DigestSectionSection = "recurring"
+	DigestSectionSectionUnseen       DigestSectionSection = "unseen"
+	DigestSectionSectionWithdrawn    DigestSectionSection = "withdrawn"
+)
+
+// Valid indicates whether the value is a known member of the DigestSectionSection enum.
+func (e DigestSectionSection) Valid() bool {
+	switch e {
+	case DigestSectionSectionDelivery:
+		return true
+	case DigestSectionSectionHealed:
+		return true
+	case DigestSectionSectionHealth:
+		return true
+	case DigestSectionSectionInconclusive:
+		return true
+	case DigestSectionSectionMail:
+		return true
+	case DigestSectionSectionRecurring:
+		return true
+	case DigestSectionSectionUnseen:
+		return true
+	case DigestSectionSectionWithdrawn:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ErrorCode.
 const (
-	Conflict     ErrorCode = "conflict"
-	Forbidden    ErrorCode = "forbidden"
-	Internal     ErrorCode = "internal"
-	Invalid      ErrorCode = "invalid"
-	NotFound     ErrorCode = "not_found"
-	RateLimited  ErrorCode = "rate_limited"
-	Unauthorized ErrorCode = "unauthorized"
-	Unavailable  ErrorCode = "unavailable"
+	Conflict      ErrorCode = "conflict"
+	Forbidden     ErrorCode = "forbidden"
+	Internal      ErrorCode = "internal"
+	Invalid       ErrorCode = "invalid"
+	NotFound      ErrorCode = "not_found"
+	RateLimited   ErrorCode = "rate_limited"
+	Unauthorized  ErrorCode = "unauthorized"
+	Unavailable   ErrorCode = "unavailable"
+	Unprocessable ErrorCode = "unprocessable"
 )
 
 // Valid indicates whether the value is a known member of the ErrorCode enum.
@@ -103,6 +193,29 @@ func (e ErrorCode) Valid() bool {
 	case Unauthorized:
 		return true
 	case Unavailable:
+		return true
+	case Unprocessable:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for IncidentState.
+const (
+	Merged   IncidentState = "merged"
+	Open     IncidentState = "open"
+	Resolved IncidentState = "resolved"
+)
+
+// Valid indicates whether the value is a known member of the IncidentState enum.
+func (e IncidentState) Valid() bool {
+	switch e {
+	case Merged:
+		return true
+	case Open:
+		return true
+	case Resolved:
 		return true
 	default:
 		return false
@@ -235,6 +348,30 @@ func (e ProbeKind) Valid() bool {
 	}
 }
 
+// Defines values for ReceiverStateStatus.
+const (
+	ReceiverStateStatusBroken      ReceiverStateStatus = "broken"
+	ReceiverStateStatusOk          ReceiverStateStatus = "ok"
+	ReceiverStateStatusUnknown     ReceiverStateStatus = "unknown"
+	ReceiverStateStatusUnreachable ReceiverStateStatus = "unreachable"
+)
+
+// Valid indicates whether the value is a known member of the ReceiverStateStatus enum.
+func (e ReceiverStateStatus) Valid() bool {
+	switch e {
+	case ReceiverStateStatusBroken:
+		return true
+	case ReceiverStateStatusOk:
+		return true
+	case ReceiverStateStatusUnknown:
+		return true
+	case ReceiverStateStatusUnreachable:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ScheduleKind.
 const (
 	ScheduleKindCrontab  ScheduleKind = "crontab"
@@ -256,8 +393,202 @@ func (e ScheduleKind) Valid() bool {
 	}
 }
 
+// Defines values for StoredSilenceState.
+const (
+	Active  StoredSilenceState = "active"
+	Ended   StoredSilenceState = "ended"
+	Waiting StoredSilenceState = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the StoredSilenceState enum.
+func (e StoredSilenceState) Valid() bool {
+	switch e {
+	case Active:
+		return true
+	case Ended:
+		return true
+	case Waiting:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Source.
+const (
+	SourceApply Source = "apply"
+)
+
+// Valid indicates whether the value is a known member of the Source enum.
+func (e Source) Valid() bool {
+	switch e {
+	case SourceApply:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PutPersonParamsSource.
+const (
+	PutPersonParamsSourceApply PutPersonParamsSource = "apply"
+)
+
+// Valid indicates whether the value is a known member of the PutPersonParamsSource enum.
+func (e PutPersonParamsSource) Valid() bool {
+	switch e {
+	case PutPersonParamsSourceApply:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PutPolicyParamsSource.
+const (
+	PutPolicyParamsSourceApply PutPolicyParamsSource = "apply"
+)
+
+// Valid indicates whether the value is a known member of the PutPolicyParamsSource enum.
+func (e PutPolicyParamsSource) Valid() bool {
+	switch e {
+	case PutPolicyParamsSourceApply:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PutReceiverParamsSource.
+const (
+	PutReceiverParamsSourceApply PutReceiverParamsSource = "apply"
+)
+
+// Valid indicates whether the value is a known member of the PutReceiverParamsSource enum.
+func (e PutReceiverParamsSource) Valid() bool {
+	switch e {
+	case PutReceiverParamsSourceApply:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PutRoutesParamsSource.
+const (
+	PutRoutesParamsSourceApply PutRoutesParamsSource = "apply"
+)
+
+// Valid indicates whether the value is a known member of the PutRoutesParamsSource enum.
+func (e PutRoutesParamsSource) Valid() bool {
+	switch e {
+	case PutRoutesParamsSourceApply:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PutRuleParamsSource.
+const (
+	PutRuleParamsSourceApply PutRuleParamsSource = "apply"
+)
+
+// Valid indicates whether the value is a known member of the PutRuleParamsSource enum.
+func (e PutRuleParamsSource) Valid() bool {
+	switch e {
+	case PutRuleParamsSourceApply:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PutScheduleParamsSource.
+const (
+	PutScheduleParamsSourceApply PutScheduleParamsSource = "apply"
+)
+
+// Valid indicates whether the value is a known member of the PutScheduleParamsSource enum.
+func (e PutScheduleParamsSource) Valid() bool {
+	switch e {
+	case PutScheduleParamsSourceApply:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PutTeamParamsSource.
+const (
+	PutTeamParamsSourceApply PutTeamParamsSource = "apply"
+)
+
+// Valid indicates whether the value is a known member of the PutTeamParamsSource enum.
+func (e PutTeamParamsSource) Valid() bool {
+	switch e {
+	case PutTeamParamsSourceApply:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PutWindowParamsSource.
+const (
+	PutWindowParamsSourceApply PutWindowParamsSource = "apply"
+)
+
+// Valid indicates whether the value is a known member of the PutWindowParamsSource enum.
+func (e PutWindowParamsSource) Valid() bool {
+	switch e {
+	case PutWindowParamsSourceApply:
+		return true
+	default:
+		return false
+	}
+}
+
+// AffectedIncident defines model for AffectedIncident.
+type AffectedIncident struct {
+	Incident string `json:"incident"`
+	Name     string `json:"name"`
+}
+
 // Aggregate defines model for Aggregate.
 type Aggregate string
+
+// Alerting Counts of slots: what was due is done, held back for late data, or failed. A remainder means that something was not evaluated.
+type Alerting struct {
+	Done   int64 `json:"done"`
+	Due    int64 `json:"due"`
+	Failed int64 `json:"failed"`
+	Held   int64 `json:"held"`
+
+	// Hours Oldest first
+	Hours []AlertingHour `json:"hours"`
+
+	// LagSeconds How long ago that was
+	LagSeconds *float64 `json:"lag_seconds,omitempty"`
+
+	// Missing due - done - held - failed
+	Missing int64 `json:"missing"`
+
+	// NewestAt The newest minute that has counts
+	NewestAt *time.Time `json:"newest_at,omitempty"`
+
+	// Replicas Those that evaluated in the last five minutes
+	Replicas []string `json:"replicas"`
+}
+
+// AlertingHour defines model for AlertingHour.
+type AlertingHour struct {
+	At     time.Time `json:"at"`
+	Done   int64     `json:"done"`
+	Due    int64     `json:"due"`
+	Failed int64     `json:"failed"`
+	Held   int64     `json:"held"`
+}
 
 // BadgeSettings defines model for BadgeSettings.
 type BadgeSettings struct {
@@ -304,18 +635,270 @@ type Credentials struct {
 	Password string `json:"password"`
 }
 
+// Delivery defines model for Delivery.
+type Delivery struct {
+	// Action Example: trigger
+	Action    string     `json:"action"`
+	Attempts  int        `json:"attempts"`
+	CreatedAt time.Time  `json:"created_at"`
+	DoneAt    *time.Time `json:"done_at,omitempty"`
+	DueAt     time.Time  `json:"due_at"`
+	Incident  *string    `json:"incident,omitempty"`
+
+	// Key incident:seq:receiver:action
+	Key       string  `json:"key"`
+	LastError *string `json:"last_error,omitempty"`
+	Receiver  string  `json:"receiver"`
+
+	// Reference What the receiver calls it
+	Reference *string `json:"reference,omitempty"`
+
+	// Severity page: now; ticket: in working hours; mail: in the morning
+	Severity Severity      `json:"severity"`
+	State    DeliveryState `json:"state"`
+	Title    *string       `json:"title,omitempty"`
+
+	// Uncertain It may have arrived more than once
+	Uncertain bool `json:"uncertain"`
+}
+
+// DeliveryDetail defines model for DeliveryDetail.
+type DeliveryDetail struct {
+	Delivery Delivery `json:"delivery"`
+
+	// Message What was said
+	Message *map[string]interface{} `json:"message,omitempty"`
+
+	// Tries Oldest first
+	Tries []DeliveryTry `json:"tries"`
+}
+
+// DeliveryKey defines model for DeliveryKey.
+type DeliveryKey struct {
+	Key string `json:"key"`
+}
+
+// DeliveryList defines model for DeliveryList.
+type DeliveryList struct {
+	Deliveries []Delivery `json:"deliveries"`
+}
+
+// DeliveryState defines model for DeliveryState.
+type DeliveryState string
+
+// DeliveryTry defines model for DeliveryTry.
+type DeliveryTry struct {
+	At time.Time `json:"at"`
+
+	// Code What the receiver answered; absent if it did not
+	Code  *int    `json:"code,omitempty"`
+	Error *string `json:"error,omitempty"`
+
+	// Excerpt The beginning of the answer
+	Excerpt *string `json:"excerpt,omitempty"`
+	Number  int     `json:"number"`
+	TookMs  int64   `json:"took_ms"`
+}
+
+// Deploy defines model for Deploy.
+type Deploy struct {
+	At          time.Time `json:"at"`
+	Environment string    `json:"environment"`
+	Id          string    `json:"id"`
+	Person      string    `json:"person"`
+	Release     string    `json:"release"`
+	Service     string    `json:"service"`
+
+	// Source errors: the release was first seen in an error
+	Source DeploySource `json:"source"`
+	Url    string       `json:"url"`
+}
+
+// DeploySource errors: the release was first seen in an error
+type DeploySource string
+
+// DeployList defines model for DeployList.
+type DeployList struct {
+	Deploys []Deploy `json:"deploys"`
+}
+
+// Digest defines model for Digest.
+type Digest struct {
+	// NextAt When the team's next digest is due; absent without a team or where it has none
+	NextAt *time.Time `json:"next_at,omitempty"`
+
+	// Sections In the order in which they stand; empty ones are left out
+	Sections []DigestSection `json:"sections"`
+}
+
+// DigestLine defines model for DigestLine.
+type DigestLine struct {
+	At      time.Time               `json:"at"`
+	Details *map[string]interface{} `json:"details,omitempty"`
+	Id      string                  `json:"id"`
+	Project uint32                  `json:"project"`
+	Team    string                  `json:"team"`
+	Text    string                  `json:"text"`
+}
+
+// DigestSection defines model for DigestSection.
+type DigestSection struct {
+	Lines   []DigestLine         `json:"lines"`
+	Section DigestSectionSection `json:"section"`
+
+	// Title Example: Healed by itself
+	Title string `json:"title"`
+}
+
+// DigestSectionSection defines model for DigestSection.Section.
+type DigestSectionSection string
+
+// DocumentMeta What all things that people configure have
+type DocumentMeta struct {
+	CreatedAt time.Time `json:"created_at"`
+	Id        string    `json:"id"`
+	Name      string    `json:"name"`
+	UpdatedAt time.Time `json:"updated_at"`
+
+	// UpdatedBy Who changed it last, in words: an e-mail address, an API token, rules apply
+	UpdatedBy string `json:"updated_by"`
+
+	// Version Grows by one with each change
+	Version int64 `json:"version"`
+}
+
+// Duration A length of time such as 30s, 5m, 1h30m or 3d
+//
+// Example: 5m
+type Duration = rule.Duration
+
 // Error defines model for Error.
 type Error struct {
-	Code      ErrorCode `json:"code"`
-	Message   string    `json:"message"`
-	RequestId string    `json:"request_id"`
+	Code    ErrorCode `json:"code"`
+	Message string    `json:"message"`
+
+	// Problems Of unprocessable; all that is wrong
+	Problems  *[]Problem `json:"problems,omitempty"`
+	RequestId string     `json:"request_id"`
 }
 
 // ErrorCode defines model for Error.Code.
 type ErrorCode string
 
+// Hours Times of the week by the clock on the wall; where to is not later than from it is that of the next day
+type Hours = oncall.Hours
+
+// Incident defines model for Incident.
+type Incident struct {
+	AcknowledgedAt *time.Time `json:"acknowledged_at,omitempty"`
+	AcknowledgedBy *string    `json:"acknowledged_by,omitempty"`
+
+	// Episode How often it has opened: 2 is bad again
+	Episode    *int   `json:"episode,omitempty"`
+	FalseAlarm *bool  `json:"false_alarm,omitempty"`
+	Flapping   *bool  `json:"flapping,omitempty"`
+	Id         string `json:"id"`
+
+	// Late Why people were told late
+	Late *string `json:"late,omitempty"`
+
+	// NextAt When the next step is due
+	NextAt        *time.Time `json:"next_at,omitempty"`
+	Number        int64      `json:"number"`
+	OpenInstances *int       `json:"open_instances,omitempty"`
+	OpenedAt      time.Time  `json:"opened_at"`
+
+	// Outcome How it ended
+	Outcome    *string    `json:"outcome,omitempty"`
+	Project    uint32     `json:"project"`
+	ResolvedAt *time.Time `json:"resolved_at,omitempty"`
+
+	// Severity page: now; ticket: in working hours; mail: in the morning
+	Severity Severity `json:"severity"`
+
+	// Since When the trouble began
+	Since time.Time     `json:"since"`
+	State IncidentState `json:"state"`
+	Team  string        `json:"team"`
+	Title string        `json:"title"`
+}
+
+// IncidentState defines model for Incident.State.
+type IncidentState string
+
+// IncidentDetail defines model for IncidentDetail.
+type IncidentDetail struct {
+	// Affected The incidents that wait for this one to end
+	Affected []AffectedIncident `json:"affected"`
+
+	// Causes Bad at the same time in the same service, so that it may be why
+	Causes []IncidentInstance `json:"causes"`
+
+	// Deliveries Who was told
+	Deliveries []Delivery `json:"deliveries"`
+
+	// Dossier What was known when people were first told; absent until it is put together
+	Dossier *map[string]interface{} `json:"dossier,omitempty"`
+
+	// Entries The timeline, oldest first
+	Entries []IncidentEntry `json:"entries"`
+
+	// HeldBy The rule whose trouble explains this one; its page waits for that
+	HeldBy    *string            `json:"held_by,omitempty"`
+	Incident  Incident           `json:"incident"`
+	Instances []IncidentInstance `json:"instances"`
+
+	// Labels Those by which it is grouped
+	Labels map[string]string `json:"labels"`
+
+	// Parent The incident that a merged one belongs to
+	Parent    *string    `json:"parent,omitempty"`
+	WaitUntil *time.Time `json:"wait_until,omitempty"`
+
+	// WaitsFor Why nobody is told yet
+	WaitsFor *string `json:"waits_for,omitempty"`
+}
+
+// IncidentEntry defines model for IncidentEntry.
+type IncidentEntry struct {
+	At time.Time `json:"at"`
+	Id string    `json:"id"`
+
+	// Kind Example: opened
+	Kind   string  `json:"kind"`
+	Person *string `json:"person,omitempty"`
+	Text   string  `json:"text"`
+}
+
+// IncidentInstance One group of one rule at one level
+type IncidentInstance = incident.Instance
+
+// IncidentList defines model for IncidentList.
+type IncidentList struct {
+	Incidents []Incident `json:"incidents"`
+}
+
+// IncidentNote defines model for IncidentNote.
+type IncidentNote struct {
+	Text string `json:"text"`
+}
+
+// IncidentReason defines model for IncidentReason.
+type IncidentReason struct {
+	Reason *string `json:"reason,omitempty"`
+}
+
 // Level defines model for Level.
 type Level string
+
+// Lifecycle Only shadow and live are evaluated; shadow tells nobody
+type Lifecycle = rule.Lifecycle
+
+// MaintenanceWindow What it matches is not judged
+type MaintenanceWindow = oncall.Window
+
+// Matcher A condition on one label. In a request it may also be its text, such as "service=checkout" or "route=~/pay/.*"
+type Matcher = match.Matcher
 
 // Monitor defines model for Monitor.
 type Monitor struct {
@@ -354,6 +937,17 @@ type MonitorUpdate struct {
 	Schedule *NewSchedule `json:"schedule,omitempty"`
 }
 
+// NewDeploy defines model for NewDeploy.
+type NewDeploy struct {
+	// At Now when absent
+	At          *time.Time `json:"at,omitempty"`
+	Environment *string    `json:"environment,omitempty"`
+	Person      *string    `json:"person,omitempty"`
+	Release     string     `json:"release"`
+	Service     string     `json:"service"`
+	Url         *string    `json:"url,omitempty"`
+}
+
 // NewMonitor defines model for NewMonitor.
 type NewMonitor struct {
 	Name     *string      `json:"name,omitempty"`
@@ -388,6 +982,20 @@ type NewSchedule struct {
 // NewScheduleKind defines model for NewSchedule.Kind.
 type NewScheduleKind string
 
+// NewSilence Its author is who makes it
+type NewSilence struct {
+	// From Now when absent
+	From     *time.Time `json:"from,omitempty"`
+	Matchers []Matcher  `json:"matchers"`
+	Reason   string     `json:"reason"`
+
+	// To 30 days after from at the latest
+	To time.Time `json:"to"`
+
+	// UntilResolved It ends when the incident resolves
+	UntilResolved *bool `json:"until_resolved,omitempty"`
+}
+
 // Notice defines model for Notice.
 type Notice struct {
 	At      time.Time              `json:"at"`
@@ -408,11 +1016,42 @@ type NoticeList struct {
 	Notices []Notice `json:"notices"`
 }
 
+// OncallGap defines model for OncallGap.
+type OncallGap = oncall.Span
+
+// OncallLayer defines model for OncallLayer.
+type OncallLayer = oncall.Layer
+
+// OncallOverride defines model for OncallOverride.
+type OncallOverride = oncall.Override
+
+// OncallSchedule Who is on call. Later layers win over earlier ones, overrides over layers.
+type OncallSchedule = oncall.Schedule
+
+// OncallShift defines model for OncallShift.
+type OncallShift = oncall.Shift
+
 // Organisation defines model for Organisation.
 type Organisation struct {
 	Id   string `json:"id"`
 	Name string `json:"name"`
 	Slug string `json:"slug"`
+}
+
+// Person Somebody who can be told
+type Person = oncall.Person
+
+// PersonList defines model for PersonList.
+type PersonList struct {
+	People []StoredPerson `json:"people"`
+}
+
+// Policy Who is told of an incident that nobody acknowledges, and when
+type Policy = oncall.Policy
+
+// PolicyList defines model for PolicyList.
+type PolicyList struct {
+	Policies []StoredPolicy `json:"policies"`
 }
 
 // Probe defines model for Probe.
@@ -435,6 +1074,16 @@ type ProbeResult = probe.Result
 // ProbeSettings What to ask, how often, from where, and what to expect
 type ProbeSettings = probe.Probe
 
+// Problem One thing that is wrong, or worth knowing
+type Problem struct {
+	// Field The path in the body, such as levels[0].fire
+	Field   string `json:"field"`
+	Message string `json:"message"`
+
+	// Rules Ids of the symptom rules that page for this already
+	Rules *[]string `json:"rules,omitempty"`
+}
+
 // Project defines model for Project.
 type Project struct {
 	CreatedAt time.Time `json:"created_at"`
@@ -447,6 +1096,27 @@ type Project struct {
 type ProjectList struct {
 	Projects []Project `json:"projects"`
 }
+
+// Receiver defines model for Receiver.
+type Receiver = receivers.Receiver
+
+// ReceiverList defines model for ReceiverList.
+type ReceiverList struct {
+	Receivers []StoredReceiver `json:"receivers"`
+}
+
+// ReceiverState defines model for ReceiverState.
+type ReceiverState struct {
+	LastDeliveredAt *time.Time `json:"last_delivered_at,omitempty"`
+	LastError       *string    `json:"last_error,omitempty"`
+	Since           *time.Time `json:"since,omitempty"`
+
+	// Status unreachable may heal by itself; broken needs its owner
+	Status ReceiverStateStatus `json:"status"`
+}
+
+// ReceiverStateStatus unreachable may heal by itself; broken needs its owner
+type ReceiverStateStatus string
 
 // Retention defines model for Retention.
 type Retention struct {
@@ -463,6 +1133,62 @@ type RetentionDays struct {
 	Errors   int `json:"errors"`
 	Logs     int `json:"logs"`
 	Metrics  int `json:"metrics"`
+}
+
+// Route What a route leaves empty is that of the route around it
+type Route = oncall.Route
+
+// Routes Of each list the first route that matches is taken; the last of the outermost list matches everything
+type Routes = oncall.Routes
+
+// Rule An alert rule as a person writes it. What is left out is the default of its kind; the effective rule in an answer has all of it.
+type Rule = rule.Rule
+
+// RuleClass symptom: users feel it; leading: they will; cause: it may be why. A cause never pages.
+type RuleClass = rule.Class
+
+// RuleEvaluation defines model for RuleEvaluation.
+type RuleEvaluation struct {
+	// LastSlot The newest slot that is evaluated; absent before the first
+	LastSlot *time.Time `json:"last_slot,omitempty"`
+
+	// Open How many instances are open now
+	Open int `json:"open"`
+
+	// Problem Why it is not evaluated as it should, in words
+	Problem *string `json:"problem,omitempty"`
+}
+
+// RuleKind defines model for RuleKind.
+type RuleKind = rule.Kind
+
+// RuleLevel defines model for RuleLevel.
+type RuleLevel = rule.Level
+
+// RuleList defines model for RuleList.
+type RuleList struct {
+	Rules []StoredRule `json:"rules"`
+}
+
+// RuleMatch defines model for RuleMatch.
+type RuleMatch = rule.Match
+
+// RuleQuery What a rule reads
+type RuleQuery = rule.Query
+
+// RuleVerdict defines model for RuleVerdict.
+type RuleVerdict struct {
+	// Class symptom: users feel it; leading: they will; cause: it may be why. A cause never pages.
+	Class RuleClass `json:"class"`
+
+	// Effective An alert rule as a person writes it. What is left out is the default of its kind; the effective rule in an answer has all of it.
+	Effective Rule `json:"effective"`
+
+	// Ok Whether it could be kept
+	Ok       bool      `json:"ok"`
+	Problems []Problem `json:"problems"`
+	Sentence string    `json:"sentence"`
+	Warnings []Problem `json:"warnings"`
 }
 
 // Schedule defines model for Schedule.
@@ -488,6 +1214,11 @@ type Schedule struct {
 
 // ScheduleKind none expects nothing until it is told
 type ScheduleKind string
+
+// ScheduleList defines model for ScheduleList.
+type ScheduleList struct {
+	Schedules []StoredSchedule `json:"schedules"`
+}
 
 // Session defines model for Session.
 type Session struct {
@@ -519,17 +1250,206 @@ type Setup struct {
 	PingUrl string `json:"ping_url"`
 }
 
+// Severity page: now; ticket: in working hours; mail: in the morning
+type Severity = rule.Severity
+
+// ShiftList defines model for ShiftList.
+type ShiftList struct {
+	// Gaps When nobody is on call
+	Gaps []OncallGap  `json:"gaps"`
+	Now  *OncallShift `json:"now,omitempty"`
+
+	// Shifts In order
+	Shifts []OncallShift `json:"shifts"`
+}
+
+// Silence defines model for Silence.
+type Silence = oncall.Silence
+
+// SilenceList defines model for SilenceList.
+type SilenceList struct {
+	Silences []StoredSilence `json:"silences"`
+}
+
+// SilencePreview defines model for SilencePreview.
+type SilencePreview struct {
+	// Now Open incidents of which instances match
+	Now []SilencedIncident `json:"now"`
+
+	// Past Those of the last 7 days that are over
+	Past []SilencedIncident `json:"past"`
+}
+
+// SilencedIncident defines model for SilencedIncident.
+type SilencedIncident struct {
+	Incident Incident `json:"incident"`
+
+	// Instances How many of its instances match
+	Instances int `json:"instances"`
+}
+
+// StoredPerson defines model for StoredPerson.
+type StoredPerson struct {
+	// Meta What all things that people configure have
+	Meta DocumentMeta `json:"meta"`
+
+	// Person Somebody who can be told
+	Person Person   `json:"person"`
+	UsedBy []string `json:"used_by"`
+}
+
+// StoredPolicy defines model for StoredPolicy.
+type StoredPolicy struct {
+	// Meta What all things that people configure have
+	Meta DocumentMeta `json:"meta"`
+
+	// Policy Who is told of an incident that nobody acknowledges, and when
+	Policy Policy   `json:"policy"`
+	UsedBy []string `json:"used_by"`
+}
+
+// StoredReceiver defines model for StoredReceiver.
+type StoredReceiver struct {
+	// Meta What all things that people configure have
+	Meta     DocumentMeta  `json:"meta"`
+	Receiver Receiver      `json:"receiver"`
+	State    ReceiverState `json:"state"`
+
+	// UsedBy Who names it, in words
+	//
+	// Example: ["policy Platform"]
+	UsedBy []string `json:"used_by"`
+}
+
+// StoredRoutes defines model for StoredRoutes.
+type StoredRoutes struct {
+	// Meta What all things that people configure have
+	Meta DocumentMeta `json:"meta"`
+
+	// Routes Of each list the first route that matches is taken; the last of the outermost list matches everything
+	Routes Routes `json:"routes"`
+}
+
+// StoredRule defines model for StoredRule.
+type StoredRule struct {
+	// Class symptom: users feel it; leading: they will; cause: it may be why. A cause never pages.
+	Class RuleClass `json:"class"`
+
+	// Effective An alert rule as a person writes it. What is left out is the default of its kind; the effective rule in an answer has all of it.
+	Effective  Rule           `json:"effective"`
+	Evaluation RuleEvaluation `json:"evaluation"`
+
+	// Meta What all things that people configure have
+	Meta DocumentMeta `json:"meta"`
+
+	// Rule An alert rule as a person writes it. What is left out is the default of its kind; the effective rule in an answer has all of it.
+	Rule Rule `json:"rule"`
+
+	// Sentence Example: Page Platform when checkout errors are over 5 % for 5 minutes
+	Sentence string    `json:"sentence"`
+	Warnings []Problem `json:"warnings"`
+}
+
+// StoredSchedule defines model for StoredSchedule.
+type StoredSchedule struct {
+	// Meta What all things that people configure have
+	Meta DocumentMeta `json:"meta"`
+	Now  *OncallShift `json:"now,omitempty"`
+
+	// Schedule Who is on call. Later layers win over earlier ones, overrides over layers.
+	Schedule OncallSchedule `json:"schedule"`
+	UsedBy   []string       `json:"used_by"`
+}
+
+// StoredSilence defines model for StoredSilence.
+type StoredSilence struct {
+	// Meta What all things that people configure have
+	Meta    DocumentMeta       `json:"meta"`
+	Silence Silence            `json:"silence"`
+	State   StoredSilenceState `json:"state"`
+}
+
+// StoredSilenceState defines model for StoredSilence.State.
+type StoredSilenceState string
+
+// StoredTeam defines model for StoredTeam.
+type StoredTeam struct {
+	// Meta What all things that people configure have
+	Meta DocumentMeta `json:"meta"`
+
+	// Team People who own rules together
+	Team   Team     `json:"team"`
+	UsedBy []string `json:"used_by"`
+}
+
+// StoredWindow defines model for StoredWindow.
+type StoredWindow struct {
+	// Active It holds now
+	Active bool `json:"active"`
+
+	// Meta What all things that people configure have
+	Meta DocumentMeta `json:"meta"`
+
+	// NextFrom When it holds next
+	NextFrom *time.Time `json:"next_from,omitempty"`
+	NextTo   *time.Time `json:"next_to,omitempty"`
+
+	// Window What it matches is not judged
+	Window MaintenanceWindow `json:"window"`
+}
+
+// Team People who own rules together
+type Team = oncall.Team
+
+// TeamList defines model for TeamList.
+type TeamList struct {
+	Teams []StoredTeam `json:"teams"`
+}
+
+// Transition defines model for Transition.
+type Transition struct {
+	At time.Time `json:"at"`
+
+	// Details Value, reason, labels
+	Details *map[string]interface{} `json:"details,omitempty"`
+
+	// Group The instance, with its level
+	Group    string  `json:"group"`
+	Id       string  `json:"id"`
+	Incident *string `json:"incident,omitempty"`
+
+	// Kind Example: fire
+	Kind string `json:"kind"`
+	Rule string `json:"rule"`
+}
+
+// TransitionList defines model for TransitionList.
+type TransitionList struct {
+	Transitions []Transition `json:"transitions"`
+}
+
 // User defines model for User.
 type User struct {
 	Email string `json:"email"`
 	Id    string `json:"id"`
 }
 
+// WindowList defines model for WindowList.
+type WindowList struct {
+	Windows []StoredWindow `json:"windows"`
+}
+
+// DocumentPath defines model for DocumentPath.
+type DocumentPath = string
+
 // EventPath defines model for EventPath.
 type EventPath = string
 
 // From defines model for From.
 type From = time.Time
+
+// IncidentPath defines model for IncidentPath.
+type IncidentPath = string
 
 // IssuePath defines model for IssuePath.
 type IssuePath = string
@@ -555,8 +1475,70 @@ type ProjectPath = uint32
 // Slug defines model for Slug.
 type Slug = string
 
+// Source defines model for Source.
+type Source string
+
 // To defines model for To.
 type To = time.Time
+
+// Version defines model for Version.
+type Version = int64
+
+// ListDeliveriesParams defines parameters for ListDeliveries.
+type ListDeliveriesParams struct {
+	Receiver *string        `form:"receiver,omitempty" json:"receiver,omitempty"`
+	Incident *string        `form:"incident,omitempty" json:"incident,omitempty"`
+	State    *DeliveryState `form:"state,omitempty" json:"state,omitempty"`
+	Limit    *int           `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ListDeploysParams defines parameters for ListDeploys.
+type ListDeploysParams struct {
+	From From `form:"from" json:"from"`
+	To   To   `form:"to" json:"to"`
+}
+
+// GetDigestParams defines parameters for GetDigest.
+type GetDigestParams struct {
+	// Team The id of a team; all teams of the organisation when absent
+	Team *string `form:"team,omitempty" json:"team,omitempty"`
+}
+
+// ListIncidentsParams defines parameters for ListIncidents.
+type ListIncidentsParams struct {
+	State *string `form:"state,omitempty" json:"state,omitempty"`
+
+	// From Open at or after this time; 7 days ago when absent
+	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Opened before this time; now when absent
+	To    *time.Time `form:"to,omitempty" json:"to,omitempty"`
+	Limit *int       `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// PutPersonParams defines parameters for PutPerson.
+type PutPersonParams struct {
+	// Version The version that is replaced, 0 where there must be none yet; if somebody else moved first, the answer is conflict. Without it the newest is replaced.
+	Version *Version `form:"version,omitempty" json:"version,omitempty"`
+
+	// Source apply: it comes from a file, by `midwatch rules apply`
+	Source *PutPersonParamsSource `form:"source,omitempty" json:"source,omitempty"`
+}
+
+// PutPersonParamsSource defines parameters for PutPerson.
+type PutPersonParamsSource string
+
+// PutPolicyParams defines parameters for PutPolicy.
+type PutPolicyParams struct {
+	// Version The version that is replaced, 0 where there must be none yet; if somebody else moved first, the answer is conflict. Without it the newest is replaced.
+	Version *Version `form:"version,omitempty" json:"version,omitempty"`
+
+	// Source apply: it comes from a file, by `midwatch rules apply`
+	Source *PutPolicyParamsSource `form:"source,omitempty" json:"source,omitempty"`
+}
+
+// PutPolicyParamsSource defines parameters for PutPolicy.
+type PutPolicyParamsSource string
 
 // SetProbeParams defines parameters for SetProbe.
 type SetProbeParams struct {
@@ -564,17 +1546,119 @@ type SetProbeParams struct {
 	Version *int64 `form:"version,omitempty" json:"version,omitempty"`
 }
 
+// PutReceiverParams defines parameters for PutReceiver.
+type PutReceiverParams struct {
+	// Version The version that is replaced, 0 where there must be none yet; if somebody else moved first, the answer is conflict. Without it the newest is replaced.
+	Version *Version `form:"version,omitempty" json:"version,omitempty"`
+
+	// Source apply: it comes from a file, by `midwatch rules apply`
+	Source *PutReceiverParamsSource `form:"source,omitempty" json:"source,omitempty"`
+}
+
+// PutReceiverParamsSource defines parameters for PutReceiver.
+type PutReceiverParamsSource string
+
+// PutRoutesParams defines parameters for PutRoutes.
+type PutRoutesParams struct {
+	// Version The version that is replaced, 0 where there must be none yet; if somebody else moved first, the answer is conflict. Without it the newest is replaced.
+	Version *Version `form:"version,omitempty" json:"version,omitempty"`
+
+	// Source apply: it comes from a file, by `midwatch rules apply`
+	Source *PutRoutesParamsSource `form:"source,omitempty" json:"source,omitempty"`
+}
+
+// PutRoutesParamsSource defines parameters for PutRoutes.
+type PutRoutesParamsSource string
+
+// PutRuleParams defines parameters for PutRule.
+type PutRuleParams struct {
+	// Version The version that is replaced, 0 where there must be none yet; if somebody else moved first, the answer is conflict. Without it the newest is replaced.
+	Version *Version `form:"version,omitempty" json:"version,omitempty"`
+
+	// Source apply: it comes from a file, by `midwatch rules apply`
+	Source *PutRuleParamsSource `form:"source,omitempty" json:"source,omitempty"`
+}
+
+// PutRuleParamsSource defines parameters for PutRule.
+type PutRuleParamsSource string
+
+// ListTransitionsParams defines parameters for ListTransitions.
+type ListTransitionsParams struct {
+	From From `form:"from" json:"from"`
+	To   To   `form:"to" json:"to"`
+}
+
+// PutScheduleParams defines parameters for PutSchedule.
+type PutScheduleParams struct {
+	// Version The version that is replaced, 0 where there must be none yet; if somebody else moved first, the answer is conflict. Without it the newest is replaced.
+	Version *Version `form:"version,omitempty" json:"version,omitempty"`
+
+	// Source apply: it comes from a file, by `midwatch rules apply`
+	Source *PutScheduleParamsSource `form:"source,omitempty" json:"source,omitempty"`
+}
+
+// PutScheduleParamsSource defines parameters for PutSchedule.
+type PutScheduleParamsSource string
+
+// ListShiftsParams defines parameters for ListShifts.
+type ListShiftsParams struct {
+	From From `form:"from" json:"from"`
+	To   To   `form:"to" json:"to"`
+}
+
+// PutTeamParams defines parameters for PutTeam.
+type PutTeamParams struct {
+	// Version The version that is replaced, 0 where there must be none yet; if somebody else moved first, the answer is conflict. Without it the newest is replaced.
+	Version *Version `form:"version,omitempty" json:"version,omitempty"`
+
+	// Source apply: it comes from a file, by `midwatch rules apply`
+	Source *PutTeamParamsSource `form:"source,omitempty" json:"source,omitempty"`
+}
+
+// PutTeamParamsSource defines parameters for PutTeam.
+type PutTeamParamsSource string
+
+// PutWindowParams defines parameters for PutWindow.
+type PutWindowParams struct {
+	// Version The version that is replaced, 0 where there must be none yet; if somebody else moved first, the answer is conflict. Without it the newest is replaced.
+	Version *Version `form:"version,omitempty" json:"version,omitempty"`
+
+	// Source apply: it comes from a file, by `midwatch rules apply`
+	Source *PutWindowParamsSource `form:"source,omitempty" json:"source,omitempty"`
+}
+
+// PutWindowParamsSource defines parameters for PutWindow.
+type PutWindowParamsSource string
+
+// MarkDeployJSONRequestBody defines body for MarkDeploy for application/json ContentType.
+type MarkDeployJSONRequestBody = NewDeploy
+
 // CreateProjectJSONRequestBody defines body for CreateProject for application/json ContentType.
 type CreateProjectJSONRequestBody = NewProject
 
 // SetBadgesJSONRequestBody defines body for SetBadges for application/json ContentType.
 type SetBadgesJSONRequestBody = BadgeSettings
 
+// CreateDeployJSONRequestBody defines body for CreateDeploy for application/json ContentType.
+type CreateDeployJSONRequestBody = NewDeploy
+
+// NoteIncidentJSONRequestBody defines body for NoteIncident for application/json ContentType.
+type NoteIncidentJSONRequestBody = IncidentNote
+
+// ResolveIncidentJSONRequestBody defines body for ResolveIncident for application/json ContentType.
+type ResolveIncidentJSONRequestBody = IncidentReason
+
 // CreateMonitorJSONRequestBody defines body for CreateMonitor for application/json ContentType.
 type CreateMonitorJSONRequestBody = NewMonitor
 
 // UpdateMonitorJSONRequestBody defines body for UpdateMonitor for application/json ContentType.
 type UpdateMonitorJSONRequestBody = MonitorUpdate
+
+// PutPersonJSONRequestBody defines body for PutPerson for application/json ContentType.
+type PutPersonJSONRequestBody = Person
+
+// PutPolicyJSONRequestBody defines body for PutPolicy for application/json ContentType.
+type PutPolicyJSONRequestBody = Policy
 
 // CreateProbeJSONRequestBody defines body for CreateProbe for application/json ContentType.
 type CreateProbeJSONRequestBody = ProbeSettings
@@ -585,14 +1669,47 @@ type TestProbeJSONRequestBody = ProbeSettings
 // SetProbeJSONRequestBody defines body for SetProbe for application/json ContentType.
 type SetProbeJSONRequestBody = ProbeSettings
 
+// PutReceiverJSONRequestBody defines body for PutReceiver for application/json ContentType.
+type PutReceiverJSONRequestBody = Receiver
+
 // SetRetentionJSONRequestBody defines body for SetRetention for application/json ContentType.
 type SetRetentionJSONRequestBody = RetentionDays
+
+// PutRoutesJSONRequestBody defines body for PutRoutes for application/json ContentType.
+type PutRoutesJSONRequestBody = Routes
+
+// ValidateRuleJSONRequestBody defines body for ValidateRule for application/json ContentType.
+type ValidateRuleJSONRequestBody = Rule
+
+// PutRuleJSONRequestBody defines body for PutRule for application/json ContentType.
+type PutRuleJSONRequestBody = Rule
+
+// PutScheduleJSONRequestBody defines body for PutSchedule for application/json ContentType.
+type PutScheduleJSONRequestBody = OncallSchedule
+
+// CreateSilenceJSONRequestBody defines body for CreateSilence for application/json ContentType.
+type CreateSilenceJSONRequestBody = NewSilence
+
+// PreviewSilenceJSONRequestBody defines body for PreviewSilence for application/json ContentType.
+type PreviewSilenceJSONRequestBody = NewSilence
+
+// PutTeamJSONRequestBody defines body for PutTeam for application/json ContentType.
+type PutTeamJSONRequestBody = Team
+
+// PutWindowJSONRequestBody defines body for PutWindow for application/json ContentType.
+type PutWindowJSONRequestBody = MaintenanceWindow
 
 // SignInJSONRequestBody defines body for SignIn for application/json ContentType.
 type SignInJSONRequestBody = Credentials
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// GetAlerting Whether the evaluation of rules did all that it had to in the last 24 hours, for the whole installation
+	// (GET /alerting)
+	GetAlerting(ctx echo.Context) error
+	// MarkDeploy Say that a release went live, with the ingest key of the project
+	// (POST /deploys)
+	MarkDeploy(ctx echo.Context) error
 	// ListProjects The projects of the caller's organisation
 	// (GET /projects)
 	ListProjects(ctx echo.Context) error
@@ -608,6 +1725,42 @@ type ServerInterface interface {
 	// ReplaceBadgeKey Replace the key in the addresses of badges and status page; the old addresses stop to work
 	// (POST /projects/{project}/badges/key)
 	ReplaceBadgeKey(ctx echo.Context, project ProjectPath) error
+	// ListDeliveries The messages of the organisation, newest first
+	// (GET /projects/{project}/deliveries)
+	ListDeliveries(ctx echo.Context, project ProjectPath, params ListDeliveriesParams) error
+	// GetDelivery One message with its attempts
+	// (GET /projects/{project}/deliveries/{key})
+	GetDelivery(ctx echo.Context, project ProjectPath, key string) error
+	// ListDeploys The deploys of the range, newest first, 1000 at most
+	// (GET /projects/{project}/deploys)
+	ListDeploys(ctx echo.Context, project ProjectPath, params ListDeploysParams) error
+	// CreateDeploy Say that a release went live
+	// (POST /projects/{project}/deploys)
+	CreateDeploy(ctx echo.Context, project ProjectPath) error
+	// GetDigest What the next digest will say as of now
+	// (GET /projects/{project}/digest)
+	GetDigest(ctx echo.Context, project ProjectPath, params GetDigestParams) error
+	// ListIncidents The project's incidents, newest first
+	// (GET /projects/{project}/incidents)
+	ListIncidents(ctx echo.Context, project ProjectPath, params ListIncidentsParams) error
+	// GetIncident One incident with all that is known of it
+	// (GET /projects/{project}/incidents/{incident})
+	GetIncident(ctx echo.Context, project ProjectPath, incident IncidentPath) error
+	// AcknowledgeIncident Say that somebody looks after it; the escalation stops
+	// (POST /projects/{project}/incidents/{incident}/acknowledge)
+	AcknowledgeIncident(ctx echo.Context, project ProjectPath, incident IncidentPath) error
+	// EscalateIncident Tell the next step of the policy now
+	// (POST /projects/{project}/incidents/{incident}/escalate)
+	EscalateIncident(ctx echo.Context, project ProjectPath, incident IncidentPath) error
+	// MarkFalseAlarm Say that nobody should have been told; the incident is closed
+	// (POST /projects/{project}/incidents/{incident}/false_alarm)
+	MarkFalseAlarm(ctx echo.Context, project ProjectPath, incident IncidentPath) error
+	// NoteIncident Write something down for the others
+	// (POST /projects/{project}/incidents/{incident}/note)
+	NoteIncident(ctx echo.Context, project ProjectPath, incident IncidentPath) error
+	// ResolveIncident Say that it is over
+	// (POST /projects/{project}/incidents/{incident}/resolve)
+	ResolveIncident(ctx echo.Context, project ProjectPath, incident IncidentPath) error
 	// CreateMonitor Make a monitor
 	// (POST /projects/{project}/monitors)
 	CreateMonitor(ctx echo.Context, project ProjectPath) error
@@ -626,6 +1779,24 @@ type ServerInterface interface {
 	// ListNotices What happened to the project's data without its doing in the last seven days, newest first
 	// (GET /projects/{project}/notices)
 	ListNotices(ctx echo.Context, project ProjectPath) error
+	// ListPeople The people that can be told, by name
+	// (GET /projects/{project}/people)
+	ListPeople(ctx echo.Context, project ProjectPath) error
+	// DeletePerson Remove a person that nobody names
+	// (DELETE /projects/{project}/people/{id})
+	DeletePerson(ctx echo.Context, project ProjectPath, id DocumentPath) error
+	// PutPerson Make or change a person
+	// (PUT /projects/{project}/people/{id})
+	PutPerson(ctx echo.Context, project ProjectPath, id DocumentPath, params PutPersonParams) error
+	// ListPolicies The escalation policies, by name
+	// (GET /projects/{project}/policies)
+	ListPolicies(ctx echo.Context, project ProjectPath) error
+	// DeletePolicy Remove an escalation policy that nobody names
+	// (DELETE /projects/{project}/policies/{id})
+	DeletePolicy(ctx echo.Context, project ProjectPath, id DocumentPath) error
+	// PutPolicy Make or change an escalation policy
+	// (PUT /projects/{project}/policies/{id})
+	PutPolicy(ctx echo.Context, project ProjectPath, id DocumentPath, params PutPolicyParams) error
 	// ListProbes The uptime and TLS probes of a project, by name
 	// (GET /projects/{project}/probes)
 	ListProbes(ctx echo.Context, project ProjectPath) error
@@ -644,15 +1815,93 @@ type ServerInterface interface {
 	// SetProbe Change a probe
 	// (PUT /projects/{project}/probes/{probe})
 	SetProbe(ctx echo.Context, project ProjectPath, probe ProbePath, params SetProbeParams) error
+	// ListReceivers Where the organisation can be told, by name; secrets are masked
+	// (GET /projects/{project}/receivers)
+	ListReceivers(ctx echo.Context, project ProjectPath) error
+	// DeleteReceiver Remove a receiver that nobody names
+	// (DELETE /projects/{project}/receivers/{id})
+	DeleteReceiver(ctx echo.Context, project ProjectPath, id DocumentPath) error
+	// PutReceiver Make or change a receiver
+	// (PUT /projects/{project}/receivers/{id})
+	PutReceiver(ctx echo.Context, project ProjectPath, id DocumentPath, params PutReceiverParams) error
+	// TestReceiver Send a test message; how it went is in the delivery of the key
+	// (POST /projects/{project}/receivers/{id}/test)
+	TestReceiver(ctx echo.Context, project ProjectPath, id DocumentPath) error
 	// GetRetention For how many days the project's telemetry is kept
 	// (GET /projects/{project}/retention)
 	GetRetention(ctx echo.Context, project ProjectPath) error
 	// SetRetention Change for how many days the project's telemetry is kept
 	// (PUT /projects/{project}/retention)
 	SetRetention(ctx echo.Context, project ProjectPath) error
+	// GetRoutes Who gets what; version 0 says that nobody has said so yet
+	// (GET /projects/{project}/routes)
+	GetRoutes(ctx echo.Context, project ProjectPath) error
+	// PutRoutes Say who gets what
+	// (PUT /projects/{project}/routes)
+	PutRoutes(ctx echo.Context, project ProjectPath, params PutRoutesParams) error
+	// ListRules The project's alert rules, by name, with how their evaluation goes
+	// (GET /projects/{project}/rules)
+	ListRules(ctx echo.Context, project ProjectPath) error
+	// ValidateRule Judge a rule without keeping it
+	// (POST /projects/{project}/rules/validate)
+	ValidateRule(ctx echo.Context, project ProjectPath) error
+	// DeleteRule Remove a rule; what it has open is resolved
+	// (DELETE /projects/{project}/rules/{id})
+	DeleteRule(ctx echo.Context, project ProjectPath, id DocumentPath) error
+	// GetRule One rule
+	// (GET /projects/{project}/rules/{id})
+	GetRule(ctx echo.Context, project ProjectPath, id DocumentPath) error
+	// PutRule Make or change a rule
+	// (PUT /projects/{project}/rules/{id})
+	PutRule(ctx echo.Context, project ProjectPath, id DocumentPath, params PutRuleParams) error
+	// ListTransitions What a rule's instances did in the range, newest first
+	// (GET /projects/{project}/rules/{id}/history)
+	ListTransitions(ctx echo.Context, project ProjectPath, id DocumentPath, params ListTransitionsParams) error
+	// ListSchedules The on-call schedules, by name, with who is on call now
+	// (GET /projects/{project}/schedules)
+	ListSchedules(ctx echo.Context, project ProjectPath) error
+	// DeleteSchedule Remove an on-call schedule that nobody names
+	// (DELETE /projects/{project}/schedules/{id})
+	DeleteSchedule(ctx echo.Context, project ProjectPath, id DocumentPath) error
+	// PutSchedule Make or change an on-call schedule
+	// (PUT /projects/{project}/schedules/{id})
+	PutSchedule(ctx echo.Context, project ProjectPath, id DocumentPath, params PutScheduleParams) error
+	// ListShifts Who is on call in the range, and where nobody is
+	// (GET /projects/{project}/schedules/{id}/shifts)
+	ListShifts(ctx echo.Context, project ProjectPath, id DocumentPath, params ListShiftsParams) error
 	// GetSetup The endpoints and the key to send to this project
 	// (GET /projects/{project}/setup)
 	GetSetup(ctx echo.Context, project ProjectPath) error
+	// ListSilences The silences that hold or will, and those that ended in the last 7 days; the last to end first
+	// (GET /projects/{project}/silences)
+	ListSilences(ctx echo.Context, project ProjectPath) error
+	// CreateSilence Mute new messages of what the conditions match
+	// (POST /projects/{project}/silences)
+	CreateSilence(ctx echo.Context, project ProjectPath) error
+	// PreviewSilence What a silence would mute now, and would have in the last 7 days
+	// (POST /projects/{project}/silences/preview)
+	PreviewSilence(ctx echo.Context, project ProjectPath) error
+	// EndSilence End a silence now; one that has not begun is removed
+	// (POST /projects/{project}/silences/{id}/end)
+	EndSilence(ctx echo.Context, project ProjectPath, id DocumentPath) error
+	// ListTeams The organisation's teams, by name
+	// (GET /projects/{project}/teams)
+	ListTeams(ctx echo.Context, project ProjectPath) error
+	// DeleteTeam Remove a team that nobody names
+	// (DELETE /projects/{project}/teams/{id})
+	DeleteTeam(ctx echo.Context, project ProjectPath, id DocumentPath) error
+	// PutTeam Make or change a team
+	// (PUT /projects/{project}/teams/{id})
+	PutTeam(ctx echo.Context, project ProjectPath, id DocumentPath, params PutTeamParams) error
+	// ListWindows The maintenance windows, by name
+	// (GET /projects/{project}/windows)
+	ListWindows(ctx echo.Context, project ProjectPath) error
+	// DeleteWindow Remove a maintenance window
+	// (DELETE /projects/{project}/windows/{id})
+	DeleteWindow(ctx echo.Context, project ProjectPath, id DocumentPath) error
+	// PutWindow Make or change a maintenance window
+	// (PUT /projects/{project}/windows/{id})
+	PutWindow(ctx echo.Context, project ProjectPath, id DocumentPath, params PutWindowParams) error
 	// SignOut End this session
 	// (DELETE /session)
 	SignOut(ctx echo.Context) error
@@ -667,6 +1916,24 @@ type ServerInterface interface {
 // ServerInterfaceWrapper converts echo contexts to parameters.
 type ServerInterfaceWrapper struct {
 	Handler ServerInterface
+}
+
+// GetAlerting converts echo context to params.
+func (w *ServerInterfaceWrapper) GetAlerting(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetAlerting(ctx)
+	return err
+}
+
+// MarkDeploy converts echo context to params.
+func (w *ServerInterfaceWrapper) MarkDeploy(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.MarkDeploy(ctx)
+	return err
 }
 
 // ListProjects converts echo context to params.
@@ -732,6 +1999,339 @@ func (w *ServerInterfaceWrapper) ReplaceBadgeKey(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ReplaceBadgeKey(ctx, project)
+	return err
+}
+
+// ListDeliveries converts echo context to params.
+func (w *ServerInterfaceWrapper) ListDeliveries(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListDeliveriesParams
+	// ------------- Optional query parameter "receiver" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "receiver", ctx.QueryParams(), &params.Receiver, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter receiver: %s", err))
+	}
+
+	// ------------- Optional query parameter "incident" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "incident", ctx.QueryParams(), &params.Incident, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter incident: %s", err))
+	}
+
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", ctx.QueryParams(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter state: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListDeliveries(ctx, project, params)
+	return err
+}
+
+// GetDelivery converts echo context to params.
+func (w *ServerInterfaceWrapper) GetDelivery(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "key" -------------
+	var key string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "key", ctx.Param("key"), &key, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter key: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetDelivery(ctx, project, key)
+	return err
+}
+
+// ListDeploys converts echo context to params.
+func (w *ServerInterfaceWrapper) ListDeploys(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListDeploysParams
+	// ------------- Required query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "from", ctx.QueryParams(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter from: %s", err))
+	}
+
+	// ------------- Required query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "to", ctx.QueryParams(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter to: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListDeploys(ctx, project, params)
+	return err
+}
+
+// CreateDeploy converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateDeploy(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateDeploy(ctx, project)
+	return err
+}
+
+// GetDigest converts echo context to params.
+func (w *ServerInterfaceWrapper) GetDigest(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetDigestParams
+	// ------------- Optional query parameter "team" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "team", ctx.QueryParams(), &params.Team, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter team: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetDigest(ctx, project, params)
+	return err
+}
+
+// ListIncidents converts echo context to params.
+func (w *ServerInterfaceWrapper) ListIncidents(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListIncidentsParams
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", ctx.QueryParams(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter state: %s", err))
+	}
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", ctx.QueryParams(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter from: %s", err))
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", ctx.QueryParams(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter to: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListIncidents(ctx, project, params)
+	return err
+}
+
+// GetIncident converts echo context to params.
+func (w *ServerInterfaceWrapper) GetIncident(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "incident" -------------
+	var incident IncidentPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "incident", ctx.Param("incident"), &incident, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter incident: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetIncident(ctx, project, incident)
+	return err
+}
+
+// AcknowledgeIncident converts echo context to params.
+func (w *ServerInterfaceWrapper) AcknowledgeIncident(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "incident" -------------
+	var incident IncidentPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "incident", ctx.Param("incident"), &incident, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter incident: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AcknowledgeIncident(ctx, project, incident)
+	return err
+}
+
+// EscalateIncident converts echo context to params.
+func (w *ServerInterfaceWrapper) EscalateIncident(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "incident" -------------
+	var incident IncidentPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "incident", ctx.Param("incident"), &incident, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter incident: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.EscalateIncident(ctx, project, incident)
+	return err
+}
+
+// MarkFalseAlarm converts echo context to params.
+func (w *ServerInterfaceWrapper) MarkFalseAlarm(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "incident" -------------
+	var incident IncidentPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "incident", ctx.Param("incident"), &incident, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter incident: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.MarkFalseAlarm(ctx, project, incident)
+	return err
+}
+
+// NoteIncident converts echo context to params.
+func (w *ServerInterfaceWrapper) NoteIncident(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "incident" -------------
+	var incident IncidentPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "incident", ctx.Param("incident"), &incident, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter incident: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.NoteIncident(ctx, project, incident)
+	return err
+}
+
+// ResolveIncident converts echo context to params.
+func (w *ServerInterfaceWrapper) ResolveIncident(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "incident" -------------
+	var incident IncidentPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "incident", ctx.Param("incident"), &incident, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter incident: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ResolveIncident(ctx, project, incident)
 	return err
 }
 
@@ -860,6 +2460,166 @@ func (w *ServerInterfaceWrapper) ListNotices(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListNotices(ctx, project)
+	return err
+}
+
+// ListPeople converts echo context to params.
+func (w *ServerInterfaceWrapper) ListPeople(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListPeople(ctx, project)
+	return err
+}
+
+// DeletePerson converts echo context to params.
+func (w *ServerInterfaceWrapper) DeletePerson(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id DocumentPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeletePerson(ctx, project, id)
+	return err
+}
+
+// PutPerson converts echo context to params.
+func (w *ServerInterfaceWrapper) PutPerson(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id DocumentPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PutPersonParams
+	// ------------- Optional query parameter "version" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "version", ctx.QueryParams(), &params.Version, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter version: %s", err))
+	}
+
+	// ------------- Optional query parameter "source" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "source", ctx.QueryParams(), &params.Source, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter source: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PutPerson(ctx, project, id, params)
+	return err
+}
+
+// ListPolicies converts echo context to params.
+func (w *ServerInterfaceWrapper) ListPolicies(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListPolicies(ctx, project)
+	return err
+}
+
+// DeletePolicy converts echo context to params.
+func (w *ServerInterfaceWrapper) DeletePolicy(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id DocumentPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeletePolicy(ctx, project, id)
+	return err
+}
+
+// PutPolicy converts echo context to params.
+func (w *ServerInterfaceWrapper) PutPolicy(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id DocumentPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PutPolicyParams
+	// ------------- Optional query parameter "version" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "version", ctx.QueryParams(), &params.Version, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter version: %s", err))
+	}
+
+	// ------------- Optional query parameter "source" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "source", ctx.QueryParams(), &params.Source, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter source: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PutPolicy(ctx, project, id, params)
 	return err
 }
 
@@ -992,6 +2752,110 @@ func (w *ServerInterfaceWrapper) SetProbe(ctx echo.Context) error {
 	return err
 }
 
+// ListReceivers converts echo context to params.
+func (w *ServerInterfaceWrapper) ListReceivers(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListReceivers(ctx, project)
+	return err
+}
+
+// DeleteReceiver converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteReceiver(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id DocumentPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteReceiver(ctx, project, id)
+	return err
+}
+
+// PutReceiver converts echo context to params.
+func (w *ServerInterfaceWrapper) PutReceiver(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id DocumentPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PutReceiverParams
+	// ------------- Optional query parameter "version" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "version", ctx.QueryParams(), &params.Version, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter version: %s", err))
+	}
+
+	// ------------- Optional query parameter "source" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "source", ctx.QueryParams(), &params.Source, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter source: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PutReceiver(ctx, project, id, params)
+	return err
+}
+
+// TestReceiver converts echo context to params.
+func (w *ServerInterfaceWrapper) TestReceiver(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id DocumentPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.TestReceiver(ctx, project, id)
+	return err
+}
+
 // GetRetention converts echo context to params.
 func (w *ServerInterfaceWrapper) GetRetention(ctx echo.Context) error {
 	var err error
@@ -1024,6 +2888,334 @@ func (w *ServerInterfaceWrapper) SetRetention(ctx echo.Context) error {
 	return err
 }
 
+// GetRoutes converts echo context to params.
+func (w *ServerInterfaceWrapper) GetRoutes(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetRoutes(ctx, project)
+	return err
+}
+
+// PutRoutes converts echo context to params.
+func (w *ServerInterfaceWrapper) PutRoutes(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PutRoutesParams
+	// ------------- Optional query parameter "version" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "version", ctx.QueryParams(), &params.Version, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter version: %s", err))
+	}
+
+	// ------------- Optional query parameter "source" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "source", ctx.QueryParams(), &params.Source, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter source: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PutRoutes(ctx, project, params)
+	return err
+}
+
+// ListRules converts echo context to params.
+func (w *ServerInterfaceWrapper) ListRules(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListRules(ctx, project)
+	return err
+}
+
+// ValidateRule converts echo context to params.
+func (w *ServerInterfaceWrapper) ValidateRule(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ValidateRule(ctx, project)
+	return err
+}
+
+// DeleteRule converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteRule(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id DocumentPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteRule(ctx, project, id)
+	return err
+}
+
+// GetRule converts echo context to params.
+func (w *ServerInterfaceWrapper) GetRule(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id DocumentPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetRule(ctx, project, id)
+	return err
+}
+
+// PutRule converts echo context to params.
+func (w *ServerInterfaceWrapper) PutRule(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id DocumentPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PutRuleParams
+	// ------------- Optional query parameter "version" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "version", ctx.QueryParams(), &params.Version, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter version: %s", err))
+	}
+
+	// ------------- Optional query parameter "source" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "source", ctx.QueryParams(), &params.Source, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter source: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PutRule(ctx, project, id, params)
+	return err
+}
+
+// ListTransitions converts echo context to params.
+func (w *ServerInterfaceWrapper) ListTransitions(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id DocumentPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListTransitionsParams
+	// ------------- Required query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "from", ctx.QueryParams(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter from: %s", err))
+	}
+
+	// ------------- Required query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "to", ctx.QueryParams(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter to: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListTransitions(ctx, project, id, params)
+	return err
+}
+
+// ListSchedules converts echo context to params.
+func (w *ServerInterfaceWrapper) ListSchedules(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListSchedules(ctx, project)
+	return err
+}
+
+// DeleteSchedule converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteSchedule(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id DocumentPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteSchedule(ctx, project, id)
+	return err
+}
+
+// PutSchedule converts echo context to params.
+func (w *ServerInterfaceWrapper) PutSchedule(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id DocumentPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PutScheduleParams
+	// ------------- Optional query parameter "version" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "version", ctx.QueryParams(), &params.Version, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter version: %s", err))
+	}
+
+	// ------------- Optional query parameter "source" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "source", ctx.QueryParams(), &params.Source, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter source: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PutSchedule(ctx, project, id, params)
+	return err
+}
+
+// ListShifts converts echo context to params.
+func (w *ServerInterfaceWrapper) ListShifts(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id DocumentPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListShiftsParams
+	// ------------- Required query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "from", ctx.QueryParams(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter from: %s", err))
+	}
+
+	// ------------- Required query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "to", ctx.QueryParams(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter to: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListShifts(ctx, project, id, params)
+	return err
+}
+
 // GetSetup converts echo context to params.
 func (w *ServerInterfaceWrapper) GetSetup(ctx echo.Context) error {
 	var err error
@@ -1037,6 +3229,238 @@ func (w *ServerInterfaceWrapper) GetSetup(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetSetup(ctx, project)
+	return err
+}
+
+// ListSilences converts echo context to params.
+func (w *ServerInterfaceWrapper) ListSilences(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListSilences(ctx, project)
+	return err
+}
+
+// CreateSilence converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateSilence(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateSilence(ctx, project)
+	return err
+}
+
+// PreviewSilence converts echo context to params.
+func (w *ServerInterfaceWrapper) PreviewSilence(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PreviewSilence(ctx, project)
+	return err
+}
+
+// EndSilence converts echo context to params.
+func (w *ServerInterfaceWrapper) EndSilence(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id DocumentPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.EndSilence(ctx, project, id)
+	return err
+}
+
+// ListTeams converts echo context to params.
+func (w *ServerInterfaceWrapper) ListTeams(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListTeams(ctx, project)
+	return err
+}
+
+// DeleteTeam converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteTeam(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id DocumentPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteTeam(ctx, project, id)
+	return err
+}
+
+// PutTeam converts echo context to params.
+func (w *ServerInterfaceWrapper) PutTeam(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id DocumentPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PutTeamParams
+	// ------------- Optional query parameter "version" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "version", ctx.QueryParams(), &params.Version, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter version: %s", err))
+	}
+
+	// ------------- Optional query parameter "source" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "source", ctx.QueryParams(), &params.Source, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter source: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PutTeam(ctx, project, id, params)
+	return err
+}
+
+// ListWindows converts echo context to params.
+func (w *ServerInterfaceWrapper) ListWindows(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListWindows(ctx, project)
+	return err
+}
+
+// DeleteWindow converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteWindow(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id DocumentPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteWindow(ctx, project, id)
+	return err
+}
+
+// PutWindow converts echo context to params.
+func (w *ServerInterfaceWrapper) PutWindow(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id DocumentPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PutWindowParams
+	// ------------- Optional query parameter "version" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "version", ctx.QueryParams(), &params.Version, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter version: %s", err))
+	}
+
+	// ------------- Optional query parameter "source" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "source", ctx.QueryParams(), &params.Source, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter source: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PutWindow(ctx, project, id, params)
 	return err
 }
 
@@ -1123,6 +3547,52 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/projects/:project/retention", wrapper.GetRetention, options.OperationMiddlewares["getRetention"]...)
 	router.PUT(options.BaseURL+"/projects/:project/retention", wrapper.SetRetention, options.OperationMiddlewares["setRetention"]...)
 	router.GET(options.BaseURL+"/projects/:project/notices", wrapper.ListNotices, options.OperationMiddlewares["listNotices"]...)
+	router.GET(options.BaseURL+"/projects/:project/rules", wrapper.ListRules, options.OperationMiddlewares["listRules"]...)
+	router.POST(options.BaseURL+"/projects/:project/rules/validate", wrapper.ValidateRule, options.OperationMiddlewares["validateRule"]...)
+	router.DELETE(options.BaseURL+"/projects/:project/rules/:id", wrapper.DeleteRule, options.OperationMiddlewares["deleteRule"]...)
+	router.GET(options.BaseURL+"/projects/:project/rules/:id", wrapper.GetRule, options.OperationMiddlewares["getRule"]...)
+	router.PUT(options.BaseURL+"/projects/:project/rules/:id", wrapper.PutRule, options.OperationMiddlewares["putRule"]...)
+	router.GET(options.BaseURL+"/projects/:project/rules/:id/history", wrapper.ListTransitions, options.OperationMiddlewares["listTransitions"]...)
+	router.GET(options.BaseURL+"/projects/:project/receivers", wrapper.ListReceivers, options.OperationMiddlewares["listReceivers"]...)
+	router.DELETE(options.BaseURL+"/projects/:project/receivers/:id", wrapper.DeleteReceiver, options.OperationMiddlewares["deleteReceiver"]...)
+	router.PUT(options.BaseURL+"/projects/:project/receivers/:id", wrapper.PutReceiver, options.OperationMiddlewares["putReceiver"]...)
+	router.POST(options.BaseURL+"/projects/:project/receivers/:id/test", wrapper.TestReceiver, options.OperationMiddlewares["testReceiver"]...)
+	router.GET(options.BaseURL+"/projects/:project/deliveries", wrapper.ListDeliveries, options.OperationMiddlewares["listDeliveries"]...)
+	router.GET(options.BaseURL+"/projects/:project/deliveries/:key", wrapper.GetDelivery, options.OperationMiddlewares["getDelivery"]...)
+	router.GET(options.BaseURL+"/projects/:project/teams", wrapper.ListTeams, options.OperationMiddlewares["listTeams"]...)
+	router.DELETE(options.BaseURL+"/projects/:project/teams/:id", wrapper.DeleteTeam, options.OperationMiddlewares["deleteTeam"]...)
+	router.PUT(options.BaseURL+"/projects/:project/teams/:id", wrapper.PutTeam, options.OperationMiddlewares["putTeam"]...)
+	router.GET(options.BaseURL+"/projects/:project/people", wrapper.ListPeople, options.OperationMiddlewares["listPeople"]...)
+	router.DELETE(options.BaseURL+"/projects/:project/people/:id", wrapper.DeletePerson, options.OperationMiddlewares["deletePerson"]...)
+	router.PUT(options.BaseURL+"/projects/:project/people/:id", wrapper.PutPerson, options.OperationMiddlewares["putPerson"]...)
+	router.GET(options.BaseURL+"/projects/:project/schedules", wrapper.ListSchedules, options.OperationMiddlewares["listSchedules"]...)
+	router.DELETE(options.BaseURL+"/projects/:project/schedules/:id", wrapper.DeleteSchedule, options.OperationMiddlewares["deleteSchedule"]...)
+	router.PUT(options.BaseURL+"/projects/:project/schedules/:id", wrapper.PutSchedule, options.OperationMiddlewares["putSchedule"]...)
+	router.GET(options.BaseURL+"/projects/:project/schedules/:id/shifts", wrapper.ListShifts, options.OperationMiddlewares["listShifts"]...)
+	router.GET(options.BaseURL+"/projects/:project/policies", wrapper.ListPolicies, options.OperationMiddlewares["listPolicies"]...)
+	router.DELETE(options.BaseURL+"/projects/:project/policies/:id", wrapper.DeletePolicy, options.OperationMiddlewares["deletePolicy"]...)
+	router.PUT(options.BaseURL+"/projects/:project/policies/:id", wrapper.PutPolicy, options.OperationMiddlewares["putPolicy"]...)
+	router.GET(options.BaseURL+"/projects/:project/windows", wrapper.ListWindows, options.OperationMiddlewares["listWindows"]...)
+	router.DELETE(options.BaseURL+"/projects/:project/windows/:id", wrapper.DeleteWindow, options.OperationMiddlewares["deleteWindow"]...)
+	router.PUT(options.BaseURL+"/projects/:project/windows/:id", wrapper.PutWindow, options.OperationMiddlewares["putWindow"]...)
+	router.GET(options.BaseURL+"/projects/:project/routes", wrapper.GetRoutes, options.OperationMiddlewares["getRoutes"]...)
+	router.PUT(options.BaseURL+"/projects/:project/routes", wrapper.PutRoutes, options.OperationMiddlewares["putRoutes"]...)
+	router.GET(options.BaseURL+"/projects/:project/silences", wrapper.ListSilences, options.OperationMiddlewares["listSilences"]...)
+	router.POST(options.BaseURL+"/projects/:project/silences", wrapper.CreateSilence, options.OperationMiddlewares["createSilence"]...)
+	router.POST(options.BaseURL+"/projects/:project/silences/preview", wrapper.PreviewSilence, options.OperationMiddlewares["previewSilence"]...)
+	router.POST(options.BaseURL+"/projects/:project/silences/:id/end", wrapper.EndSilence, options.OperationMiddlewares["endSilence"]...)
+	router.GET(options.BaseURL+"/projects/:project/deploys", wrapper.ListDeploys, options.OperationMiddlewares["listDeploys"]...)
+	router.POST(options.BaseURL+"/projects/:project/deploys", wrapper.CreateDeploy, options.OperationMiddlewares["createDeploy"]...)
+	router.POST(options.BaseURL+"/deploys", wrapper.MarkDeploy, options.OperationMiddlewares["markDeploy"]...)
+	router.GET(options.BaseURL+"/projects/:project/digest", wrapper.GetDigest, options.OperationMiddlewares["getDigest"]...)
+	router.GET(options.BaseURL+"/projects/:project/incidents", wrapper.ListIncidents, options.OperationMiddlewares["listIncidents"]...)
+	router.GET(options.BaseURL+"/projects/:project/incidents/:incident", wrapper.GetIncident, options.OperationMiddlewares["getIncident"]...)
+	router.POST(options.BaseURL+"/projects/:project/incidents/:incident/acknowledge", wrapper.AcknowledgeIncident, options.OperationMiddlewares["acknowledgeIncident"]...)
+	router.POST(options.BaseURL+"/projects/:project/incidents/:incident/escalate", wrapper.EscalateIncident, options.OperationMiddlewares["escalateIncident"]...)
+	router.POST(options.BaseURL+"/projects/:project/incidents/:incident/note", wrapper.NoteIncident, options.OperationMiddlewares["noteIncident"]...)
+	router.POST(options.BaseURL+"/projects/:project/incidents/:incident/resolve", wrapper.ResolveIncident, options.OperationMiddlewares["resolveIncident"]...)
+	router.POST(options.BaseURL+"/projects/:project/incidents/:incident/false_alarm", wrapper.MarkFalseAlarm, options.OperationMiddlewares["markFalseAlarm"]...)
+	router.GET(options.BaseURL+"/alerting", wrapper.GetAlerting, options.OperationMiddlewares["getAlerting"]...)
 	router.GET(options.BaseURL+"/projects/:project/probes", wrapper.ListProbes, options.OperationMiddlewares["listProbes"]...)
 	router.POST(options.BaseURL+"/projects/:project/probes", wrapper.CreateProbe, options.OperationMiddlewares["createProbe"]...)
 	router.POST(options.BaseURL+"/projects/:project/probes/test", wrapper.TestProbe, options.OperationMiddlewares["testProbe"]...)
@@ -1141,6 +3611,83 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 }
 
 type ErrorJSONResponse Error
+
+type GetAlertingRequestObject struct {
+}
+
+type GetAlertingResponseObject interface {
+	VisitGetAlertingResponse(w http.ResponseWriter) error
+}
+
+type GetAlerting200JSONResponse Alerting
+
+func (response GetAlerting200JSONResponse) VisitGetAlertingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAlertingdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetAlertingdefaultJSONResponse) VisitGetAlertingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MarkDeployRequestObject struct {
+	Body *MarkDeployJSONRequestBody
+}
+
+type MarkDeployResponseObject interface {
+	VisitMarkDeployResponse(w http.ResponseWriter) error
+}
+
+type MarkDeploy201JSONResponse Deploy
+
+func (response MarkDeploy201JSONResponse) VisitMarkDeployResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MarkDeploydefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response MarkDeploydefaultJSONResponse) VisitMarkDeployResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
 
 type ListProjectsRequestObject struct {
 }
@@ -1326,6 +3873,458 @@ type ReplaceBadgeKeydefaultJSONResponse struct {
 }
 
 func (response ReplaceBadgeKeydefaultJSONResponse) VisitReplaceBadgeKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDeliveriesRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Params  ListDeliveriesParams
+}
+
+type ListDeliveriesResponseObject interface {
+	VisitListDeliveriesResponse(w http.ResponseWriter) error
+}
+
+type ListDeliveries200JSONResponse DeliveryList
+
+func (response ListDeliveries200JSONResponse) VisitListDeliveriesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDeliveriesdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListDeliveriesdefaultJSONResponse) VisitListDeliveriesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDeliveryRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Key     string      `json:"key"`
+}
+
+type GetDeliveryResponseObject interface {
+	VisitGetDeliveryResponse(w http.ResponseWriter) error
+}
+
+type GetDelivery200JSONResponse DeliveryDetail
+
+func (response GetDelivery200JSONResponse) VisitGetDeliveryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDeliverydefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetDeliverydefaultJSONResponse) VisitGetDeliveryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDeploysRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Params  ListDeploysParams
+}
+
+type ListDeploysResponseObject interface {
+	VisitListDeploysResponse(w http.ResponseWriter) error
+}
+
+type ListDeploys200JSONResponse DeployList
+
+func (response ListDeploys200JSONResponse) VisitListDeploysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDeploysdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListDeploysdefaultJSONResponse) VisitListDeploysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateDeployRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Body    *CreateDeployJSONRequestBody
+}
+
+type CreateDeployResponseObject interface {
+	VisitCreateDeployResponse(w http.ResponseWriter) error
+}
+
+type CreateDeploy201JSONResponse Deploy
+
+func (response CreateDeploy201JSONResponse) VisitCreateDeployResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateDeploydefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateDeploydefaultJSONResponse) VisitCreateDeployResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDigestRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Params  GetDigestParams
+}
+
+type GetDigestResponseObject interface {
+	VisitGetDigestResponse(w http.ResponseWriter) error
+}
+
+type GetDigest200JSONResponse Digest
+
+func (response GetDigest200JSONResponse) VisitGetDigestResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDigestdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetDigestdefaultJSONResponse) VisitGetDigestResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListIncidentsRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Params  ListIncidentsParams
+}
+
+type ListIncidentsResponseObject interface {
+	VisitListIncidentsResponse(w http.ResponseWriter) error
+}
+
+type ListIncidents200JSONResponse IncidentList
+
+func (response ListIncidents200JSONResponse) VisitListIncidentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListIncidentsdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListIncidentsdefaultJSONResponse) VisitListIncidentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetIncidentRequestObject struct {
+	Project  ProjectPath  `json:"project"`
+	Incident IncidentPath `json:"incident"`
+}
+
+type GetIncidentResponseObject interface {
+	VisitGetIncidentResponse(w http.ResponseWriter) error
+}
+
+type GetIncident200JSONResponse IncidentDetail
+
+func (response GetIncident200JSONResponse) VisitGetIncidentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetIncidentdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetIncidentdefaultJSONResponse) VisitGetIncidentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AcknowledgeIncidentRequestObject struct {
+	Project  ProjectPath  `json:"project"`
+	Incident IncidentPath `json:"incident"`
+}
+
+type AcknowledgeIncidentResponseObject interface {
+	VisitAcknowledgeIncidentResponse(w http.ResponseWriter) error
+}
+
+type AcknowledgeIncident204Response struct {
+}
+
+func (response AcknowledgeIncident204Response) VisitAcknowledgeIncidentResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type AcknowledgeIncidentdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response AcknowledgeIncidentdefaultJSONResponse) VisitAcknowledgeIncidentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EscalateIncidentRequestObject struct {
+	Project  ProjectPath  `json:"project"`
+	Incident IncidentPath `json:"incident"`
+}
+
+type EscalateIncidentResponseObject interface {
+	VisitEscalateIncidentResponse(w http.ResponseWriter) error
+}
+
+type EscalateIncident204Response struct {
+}
+
+func (response EscalateIncident204Response) VisitEscalateIncidentResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type EscalateIncidentdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response EscalateIncidentdefaultJSONResponse) VisitEscalateIncidentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MarkFalseAlarmRequestObject struct {
+	Project  ProjectPath  `json:"project"`
+	Incident IncidentPath `json:"incident"`
+}
+
+type MarkFalseAlarmResponseObject interface {
+	VisitMarkFalseAlarmResponse(w http.ResponseWriter) error
+}
+
+type MarkFalseAlarm204Response struct {
+}
+
+func (response MarkFalseAlarm204Response) VisitMarkFalseAlarmResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type MarkFalseAlarmdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response MarkFalseAlarmdefaultJSONResponse) VisitMarkFalseAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type NoteIncidentRequestObject struct {
+	Project  ProjectPath  `json:"project"`
+	Incident IncidentPath `json:"incident"`
+	Body     *NoteIncidentJSONRequestBody
+}
+
+type NoteIncidentResponseObject interface {
+	VisitNoteIncidentResponse(w http.ResponseWriter) error
+}
+
+type NoteIncident204Response struct {
+}
+
+func (response NoteIncident204Response) VisitNoteIncidentResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type NoteIncidentdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response NoteIncidentdefaultJSONResponse) VisitNoteIncidentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResolveIncidentRequestObject struct {
+	Project  ProjectPath  `json:"project"`
+	Incident IncidentPath `json:"incident"`
+	Body     *ResolveIncidentJSONRequestBody
+}
+
+type ResolveIncidentResponseObject interface {
+	VisitResolveIncidentResponse(w http.ResponseWriter) error
+}
+
+type ResolveIncident204Response struct {
+}
+
+func (response ResolveIncident204Response) VisitResolveIncidentResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type ResolveIncidentdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ResolveIncidentdefaultJSONResponse) VisitResolveIncidentResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -1560,6 +4559,236 @@ type ListNoticesdefaultJSONResponse struct {
 }
 
 func (response ListNoticesdefaultJSONResponse) VisitListNoticesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListPeopleRequestObject struct {
+	Project ProjectPath `json:"project"`
+}
+
+type ListPeopleResponseObject interface {
+	VisitListPeopleResponse(w http.ResponseWriter) error
+}
+
+type ListPeople200JSONResponse PersonList
+
+func (response ListPeople200JSONResponse) VisitListPeopleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListPeopledefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListPeopledefaultJSONResponse) VisitListPeopleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeletePersonRequestObject struct {
+	Project ProjectPath  `json:"project"`
+	Id      DocumentPath `json:"id"`
+}
+
+type DeletePersonResponseObject interface {
+	VisitDeletePersonResponse(w http.ResponseWriter) error
+}
+
+type DeletePerson204Response struct {
+}
+
+func (response DeletePerson204Response) VisitDeletePersonResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeletePersondefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeletePersondefaultJSONResponse) VisitDeletePersonResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutPersonRequestObject struct {
+	Project ProjectPath  `json:"project"`
+	Id      DocumentPath `json:"id"`
+	Params  PutPersonParams
+	Body    *PutPersonJSONRequestBody
+}
+
+type PutPersonResponseObject interface {
+	VisitPutPersonResponse(w http.ResponseWriter) error
+}
+
+type PutPerson200JSONResponse StoredPerson
+
+func (response PutPerson200JSONResponse) VisitPutPersonResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutPersondefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response PutPersondefaultJSONResponse) VisitPutPersonResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListPoliciesRequestObject struct {
+	Project ProjectPath `json:"project"`
+}
+
+type ListPoliciesResponseObject interface {
+	VisitListPoliciesResponse(w http.ResponseWriter) error
+}
+
+type ListPolicies200JSONResponse PolicyList
+
+func (response ListPolicies200JSONResponse) VisitListPoliciesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListPoliciesdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListPoliciesdefaultJSONResponse) VisitListPoliciesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeletePolicyRequestObject struct {
+	Project ProjectPath  `json:"project"`
+	Id      DocumentPath `json:"id"`
+}
+
+type DeletePolicyResponseObject interface {
+	VisitDeletePolicyResponse(w http.ResponseWriter) error
+}
+
+type DeletePolicy204Response struct {
+}
+
+func (response DeletePolicy204Response) VisitDeletePolicyResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeletePolicydefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeletePolicydefaultJSONResponse) VisitDeletePolicyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutPolicyRequestObject struct {
+	Project ProjectPath  `json:"project"`
+	Id      DocumentPath `json:"id"`
+	Params  PutPolicyParams
+	Body    *PutPolicyJSONRequestBody
+}
+
+type PutPolicyResponseObject interface {
+	VisitPutPolicyResponse(w http.ResponseWriter) error
+}
+
+type PutPolicy200JSONResponse StoredPolicy
+
+func (response PutPolicy200JSONResponse) VisitPutPolicyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutPolicydefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response PutPolicydefaultJSONResponse) VisitPutPolicyResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -1806,6 +5035,161 @@ func (response SetProbedefaultJSONResponse) VisitSetProbeResponse(w http.Respons
 	return err
 }
 
+type ListReceiversRequestObject struct {
+	Project ProjectPath `json:"project"`
+}
+
+type ListReceiversResponseObject interface {
+	VisitListReceiversResponse(w http.ResponseWriter) error
+}
+
+type ListReceivers200JSONResponse ReceiverList
+
+func (response ListReceivers200JSONResponse) VisitListReceiversResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListReceiversdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListReceiversdefaultJSONResponse) VisitListReceiversResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteReceiverRequestObject struct {
+	Project ProjectPath  `json:"project"`
+	Id      DocumentPath `json:"id"`
+}
+
+type DeleteReceiverResponseObject interface {
+	VisitDeleteReceiverResponse(w http.ResponseWriter) error
+}
+
+type DeleteReceiver204Response struct {
+}
+
+func (response DeleteReceiver204Response) VisitDeleteReceiverResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteReceiverdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteReceiverdefaultJSONResponse) VisitDeleteReceiverResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutReceiverRequestObject struct {
+	Project ProjectPath  `json:"project"`
+	Id      DocumentPath `json:"id"`
+	Params  PutReceiverParams
+	Body    *PutReceiverJSONRequestBody
+}
+
+type PutReceiverResponseObject interface {
+	VisitPutReceiverResponse(w http.ResponseWriter) error
+}
+
+type PutReceiver200JSONResponse StoredReceiver
+
+func (response PutReceiver200JSONResponse) VisitPutReceiverResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutReceiverdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response PutReceiverdefaultJSONResponse) VisitPutReceiverResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestReceiverRequestObject struct {
+	Project ProjectPath  `json:"project"`
+	Id      DocumentPath `json:"id"`
+}
+
+type TestReceiverResponseObject interface {
+	VisitTestReceiverResponse(w http.ResponseWriter) error
+}
+
+type TestReceiver202JSONResponse DeliveryKey
+
+func (response TestReceiver202JSONResponse) VisitTestReceiverResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestReceiverdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response TestReceiverdefaultJSONResponse) VisitTestReceiverResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetRetentionRequestObject struct {
 	Project ProjectPath `json:"project"`
 }
@@ -1885,6 +5269,478 @@ func (response SetRetentiondefaultJSONResponse) VisitSetRetentionResponse(w http
 	return err
 }
 
+type GetRoutesRequestObject struct {
+	Project ProjectPath `json:"project"`
+}
+
+type GetRoutesResponseObject interface {
+	VisitGetRoutesResponse(w http.ResponseWriter) error
+}
+
+type GetRoutes200JSONResponse StoredRoutes
+
+func (response GetRoutes200JSONResponse) VisitGetRoutesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRoutesdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetRoutesdefaultJSONResponse) VisitGetRoutesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutRoutesRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Params  PutRoutesParams
+	Body    *PutRoutesJSONRequestBody
+}
+
+type PutRoutesResponseObject interface {
+	VisitPutRoutesResponse(w http.ResponseWriter) error
+}
+
+type PutRoutes200JSONResponse StoredRoutes
+
+func (response PutRoutes200JSONResponse) VisitPutRoutesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutRoutesdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response PutRoutesdefaultJSONResponse) VisitPutRoutesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRulesRequestObject struct {
+	Project ProjectPath `json:"project"`
+}
+
+type ListRulesResponseObject interface {
+	VisitListRulesResponse(w http.ResponseWriter) error
+}
+
+type ListRules200JSONResponse RuleList
+
+func (response ListRules200JSONResponse) VisitListRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRulesdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListRulesdefaultJSONResponse) VisitListRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ValidateRuleRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Body    *ValidateRuleJSONRequestBody
+}
+
+type ValidateRuleResponseObject interface {
+	VisitValidateRuleResponse(w http.ResponseWriter) error
+}
+
+type ValidateRule200JSONResponse RuleVerdict
+
+func (response ValidateRule200JSONResponse) VisitValidateRuleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ValidateRuledefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ValidateRuledefaultJSONResponse) VisitValidateRuleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteRuleRequestObject struct {
+	Project ProjectPath  `json:"project"`
+	Id      DocumentPath `json:"id"`
+}
+
+type DeleteRuleResponseObject interface {
+	VisitDeleteRuleResponse(w http.ResponseWriter) error
+}
+
+type DeleteRule204Response struct {
+}
+
+func (response DeleteRule204Response) VisitDeleteRuleResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteRuledefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteRuledefaultJSONResponse) VisitDeleteRuleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRuleRequestObject struct {
+	Project ProjectPath  `json:"project"`
+	Id      DocumentPath `json:"id"`
+}
+
+type GetRuleResponseObject interface {
+	VisitGetRuleResponse(w http.ResponseWriter) error
+}
+
+type GetRule200JSONResponse StoredRule
+
+func (response GetRule200JSONResponse) VisitGetRuleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRuledefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetRuledefaultJSONResponse) VisitGetRuleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutRuleRequestObject struct {
+	Project ProjectPath  `json:"project"`
+	Id      DocumentPath `json:"id"`
+	Params  PutRuleParams
+	Body    *PutRuleJSONRequestBody
+}
+
+type PutRuleResponseObject interface {
+	VisitPutRuleResponse(w http.ResponseWriter) error
+}
+
+type PutRule200JSONResponse StoredRule
+
+func (response PutRule200JSONResponse) VisitPutRuleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutRuledefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response PutRuledefaultJSONResponse) VisitPutRuleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTransitionsRequestObject struct {
+	Project ProjectPath  `json:"project"`
+	Id      DocumentPath `json:"id"`
+	Params  ListTransitionsParams
+}
+
+type ListTransitionsResponseObject interface {
+	VisitListTransitionsResponse(w http.ResponseWriter) error
+}
+
+type ListTransitions200JSONResponse TransitionList
+
+func (response ListTransitions200JSONResponse) VisitListTransitionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTransitionsdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListTransitionsdefaultJSONResponse) VisitListTransitionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSchedulesRequestObject struct {
+	Project ProjectPath `json:"project"`
+}
+
+type ListSchedulesResponseObject interface {
+	VisitListSchedulesResponse(w http.ResponseWriter) error
+}
+
+type ListSchedules200JSONResponse ScheduleList
+
+func (response ListSchedules200JSONResponse) VisitListSchedulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSchedulesdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListSchedulesdefaultJSONResponse) VisitListSchedulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteScheduleRequestObject struct {
+	Project ProjectPath  `json:"project"`
+	Id      DocumentPath `json:"id"`
+}
+
+type DeleteScheduleResponseObject interface {
+	VisitDeleteScheduleResponse(w http.ResponseWriter) error
+}
+
+type DeleteSchedule204Response struct {
+}
+
+func (response DeleteSchedule204Response) VisitDeleteScheduleResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteScheduledefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteScheduledefaultJSONResponse) VisitDeleteScheduleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutScheduleRequestObject struct {
+	Project ProjectPath  `json:"project"`
+	Id      DocumentPath `json:"id"`
+	Params  PutScheduleParams
+	Body    *PutScheduleJSONRequestBody
+}
+
+type PutScheduleResponseObject interface {
+	VisitPutScheduleResponse(w http.ResponseWriter) error
+}
+
+type PutSchedule200JSONResponse StoredSchedule
+
+func (response PutSchedule200JSONResponse) VisitPutScheduleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutScheduledefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response PutScheduledefaultJSONResponse) VisitPutScheduleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListShiftsRequestObject struct {
+	Project ProjectPath  `json:"project"`
+	Id      DocumentPath `json:"id"`
+	Params  ListShiftsParams
+}
+
+type ListShiftsResponseObject interface {
+	VisitListShiftsResponse(w http.ResponseWriter) error
+}
+
+type ListShifts200JSONResponse ShiftList
+
+func (response ListShifts200JSONResponse) VisitListShiftsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListShiftsdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListShiftsdefaultJSONResponse) VisitListShiftsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetSetupRequestObject struct {
 	Project ProjectPath `json:"project"`
 }
@@ -1913,6 +5769,389 @@ type GetSetupdefaultJSONResponse struct {
 }
 
 func (response GetSetupdefaultJSONResponse) VisitGetSetupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSilencesRequestObject struct {
+	Project ProjectPath `json:"project"`
+}
+
+type ListSilencesResponseObject interface {
+	VisitListSilencesResponse(w http.ResponseWriter) error
+}
+
+type ListSilences200JSONResponse SilenceList
+
+func (response ListSilences200JSONResponse) VisitListSilencesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSilencesdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListSilencesdefaultJSONResponse) VisitListSilencesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSilenceRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Body    *CreateSilenceJSONRequestBody
+}
+
+type CreateSilenceResponseObject interface {
+	VisitCreateSilenceResponse(w http.ResponseWriter) error
+}
+
+type CreateSilence201JSONResponse StoredSilence
+
+func (response CreateSilence201JSONResponse) VisitCreateSilenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSilencedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateSilencedefaultJSONResponse) VisitCreateSilenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSilenceRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Body    *PreviewSilenceJSONRequestBody
+}
+
+type PreviewSilenceResponseObject interface {
+	VisitPreviewSilenceResponse(w http.ResponseWriter) error
+}
+
+type PreviewSilence200JSONResponse SilencePreview
+
+func (response PreviewSilence200JSONResponse) VisitPreviewSilenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSilencedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response PreviewSilencedefaultJSONResponse) VisitPreviewSilenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EndSilenceRequestObject struct {
+	Project ProjectPath  `json:"project"`
+	Id      DocumentPath `json:"id"`
+}
+
+type EndSilenceResponseObject interface {
+	VisitEndSilenceResponse(w http.ResponseWriter) error
+}
+
+type EndSilence204Response struct {
+}
+
+func (response EndSilence204Response) VisitEndSilenceResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type EndSilencedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response EndSilencedefaultJSONResponse) VisitEndSilenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTeamsRequestObject struct {
+	Project ProjectPath `json:"project"`
+}
+
+type ListTeamsResponseObject interface {
+	VisitListTeamsResponse(w http.ResponseWriter) error
+}
+
+type ListTeams200JSONResponse TeamList
+
+func (response ListTeams200JSONResponse) VisitListTeamsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTeamsdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListTeamsdefaultJSONResponse) VisitListTeamsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTeamRequestObject struct {
+	Project ProjectPath  `json:"project"`
+	Id      DocumentPath `json:"id"`
+}
+
+type DeleteTeamResponseObject interface {
+	VisitDeleteTeamResponse(w http.ResponseWriter) error
+}
+
+type DeleteTeam204Response struct {
+}
+
+func (response DeleteTeam204Response) VisitDeleteTeamResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteTeamdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteTeamdefaultJSONResponse) VisitDeleteTeamResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutTeamRequestObject struct {
+	Project ProjectPath  `json:"project"`
+	Id      DocumentPath `json:"id"`
+	Params  PutTeamParams
+	Body    *PutTeamJSONRequestBody
+}
+
+type PutTeamResponseObject interface {
+	VisitPutTeamResponse(w http.ResponseWriter) error
+}
+
+type PutTeam200JSONResponse StoredTeam
+
+func (response PutTeam200JSONResponse) VisitPutTeamResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutTeamdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response PutTeamdefaultJSONResponse) VisitPutTeamResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListWindowsRequestObject struct {
+	Project ProjectPath `json:"project"`
+}
+
+type ListWindowsResponseObject interface {
+	VisitListWindowsResponse(w http.ResponseWriter) error
+}
+
+type ListWindows200JSONResponse WindowList
+
+func (response ListWindows200JSONResponse) VisitListWindowsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListWindowsdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListWindowsdefaultJSONResponse) VisitListWindowsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteWindowRequestObject struct {
+	Project ProjectPath  `json:"project"`
+	Id      DocumentPath `json:"id"`
+}
+
+type DeleteWindowResponseObject interface {
+	VisitDeleteWindowResponse(w http.ResponseWriter) error
+}
+
+type DeleteWindow204Response struct {
+}
+
+func (response DeleteWindow204Response) VisitDeleteWindowResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteWindowdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteWindowdefaultJSONResponse) VisitDeleteWindowResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutWindowRequestObject struct {
+	Project ProjectPath  `json:"project"`
+	Id      DocumentPath `json:"id"`
+	Params  PutWindowParams
+	Body    *PutWindowJSONRequestBody
+}
+
+type PutWindowResponseObject interface {
+	VisitPutWindowResponse(w http.ResponseWriter) error
+}
+
+type PutWindow200JSONResponse StoredWindow
+
+func (response PutWindow200JSONResponse) VisitPutWindowResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutWindowdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response PutWindowdefaultJSONResponse) VisitPutWindowResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -2053,6 +6292,12 @@ func (response SignIndefaultJSONResponse) VisitSignInResponse(w http.ResponseWri
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// GetAlerting Whether the evaluation of rules did all that it had to in the last 24 hours, for the whole installation
+	// (GET /alerting)
+	GetAlerting(ctx context.Context, request GetAlertingRequestObject) (GetAlertingResponseObject, error)
+	// MarkDeploy Say that a release went live, with the ingest key of the project
+	// (POST /deploys)
+	MarkDeploy(ctx context.Context, request MarkDeployRequestObject) (MarkDeployResponseObject, error)
 	// ListProjects The projects of the caller's organisation
 	// (GET /projects)
 	ListProjects(ctx context.Context, request ListProjectsRequestObject) (ListProjectsResponseObject, error)
@@ -2068,6 +6313,42 @@ type StrictServerInterface interface {
 	// ReplaceBadgeKey Replace the key in the addresses of badges and status page; the old addresses stop to work
 	// (POST /projects/{project}/badges/key)
 	ReplaceBadgeKey(ctx context.Context, request ReplaceBadgeKeyRequestObject) (ReplaceBadgeKeyResponseObject, error)
+	// ListDeliveries The messages of the organisation, newest first
+	// (GET /projects/{project}/deliveries)
+	ListDeliveries(ctx context.Context, request ListDeliveriesRequestObject) (ListDeliveriesResponseObject, error)
+	// GetDelivery One message with its attempts
+	// (GET /projects/{project}/deliveries/{key})
+	GetDelivery(ctx context.Context, request GetDeliveryRequestObject) (GetDeliveryResponseObject, error)
+	// ListDeploys The deploys of the range, newest first, 1000 at most
+	// (GET /projects/{project}/deploys)
+	ListDeploys(ctx context.Context, request ListDeploysRequestObject) (ListDeploysResponseObject, error)
+	// CreateDeploy Say that a release went live
+	// (POST /projects/{project}/deploys)
+	CreateDeploy(ctx context.Context, request CreateDeployRequestObject) (CreateDeployResponseObject, error)
+	// GetDigest What the next digest will say as of now
+	// (GET /projects/{project}/digest)
+	GetDigest(ctx context.Context, request GetDigestRequestObject) (GetDigestResponseObject, error)
+	// ListIncidents The project's incidents, newest first
+	// (GET /projects/{project}/incidents)
+	ListIncidents(ctx context.Context, request ListIncidentsRequestObject) (ListIncidentsResponseObject, error)
+	// GetIncident One incident with all that is known of it
+	// (GET /projects/{project}/incidents/{incident})
+	GetIncident(ctx context.Context, request GetIncidentRequestObject) (GetIncidentResponseObject, error)
+	// AcknowledgeIncident Say that somebody looks after it; the escalation stops
+	// (POST /projects/{project}/incidents/{incident}/acknowledge)
+	AcknowledgeIncident(ctx context.Context, request AcknowledgeIncidentRequestObject) (AcknowledgeIncidentResponseObject, error)
+	// EscalateIncident Tell the next step of the policy now
+	// (POST /projects/{project}/incidents/{incident}/escalate)
+	EscalateIncident(ctx context.Context, request EscalateIncidentRequestObject) (EscalateIncidentResponseObject, error)
+	// MarkFalseAlarm Say that nobody should have been told; the incident is closed
+	// (POST /projects/{project}/incidents/{incident}/false_alarm)
+	MarkFalseAlarm(ctx context.Context, request MarkFalseAlarmRequestObject) (MarkFalseAlarmResponseObject, error)
+	// NoteIncident Write something down for the others
+	// (POST /projects/{project}/incidents/{incident}/note)
+	NoteIncident(ctx context.Context, request NoteIncidentRequestObject) (NoteIncidentResponseObject, error)
+	// ResolveIncident Say that it is over
+	// (POST /projects/{project}/incidents/{incident}/resolve)
+	ResolveIncident(ctx context.Context, request ResolveIncidentRequestObject) (ResolveIncidentResponseObject, error)
 	// CreateMonitor Make a monitor
 	// (POST /projects/{project}/monitors)
 	CreateMonitor(ctx context.Context, request CreateMonitorRequestObject) (CreateMonitorResponseObject, error)
@@ -2086,6 +6367,24 @@ type StrictServerInterface interface {
 	// ListNotices What happened to the project's data without its doing in the last seven days, newest first
 	// (GET /projects/{project}/notices)
 	ListNotices(ctx context.Context, request ListNoticesRequestObject) (ListNoticesResponseObject, error)
+	// ListPeople The people that can be told, by name
+	// (GET /projects/{project}/people)
+	ListPeople(ctx context.Context, request ListPeopleRequestObject) (ListPeopleResponseObject, error)
+	// DeletePerson Remove a person that nobody names
+	// (DELETE /projects/{project}/people/{id})
+	DeletePerson(ctx context.Context, request DeletePersonRequestObject) (DeletePersonResponseObject, error)
+	// PutPerson Make or change a person
+	// (PUT /projects/{project}/people/{id})
+	PutPerson(ctx context.Context, request PutPersonRequestObject) (PutPersonResponseObject, error)
+	// ListPolicies The escalation policies, by name
+	// (GET /projects/{project}/policies)
+	ListPolicies(ctx context.Context, request ListPoliciesRequestObject) (ListPoliciesResponseObject, error)
+	// DeletePolicy Remove an escalation policy that nobody names
+	// (DELETE /projects/{project}/policies/{id})
+	DeletePolicy(ctx context.Context, request DeletePolicyRequestObject) (DeletePolicyResponseObject, error)
+	// PutPolicy Make or change an escalation policy
+	// (PUT /projects/{project}/policies/{id})
+	PutPolicy(ctx context.Context, request PutPolicyRequestObject) (PutPolicyResponseObject, error)
 	// ListProbes The uptime and TLS probes of a project, by name
 	// (GET /projects/{project}/probes)
 	ListProbes(ctx context.Context, request ListProbesRequestObject) (ListProbesResponseObject, error)
@@ -2104,15 +6403,93 @@ type StrictServerInterface interface {
 	// SetProbe Change a probe
 	// (PUT /projects/{project}/probes/{probe})
 	SetProbe(ctx context.Context, request SetProbeRequestObject) (SetProbeResponseObject, error)
+	// ListReceivers Where the organisation can be told, by name; secrets are masked
+	// (GET /projects/{project}/receivers)
+	ListReceivers(ctx context.Context, request ListReceiversRequestObject) (ListReceiversResponseObject, error)
+	// DeleteReceiver Remove a receiver that nobody names
+	// (DELETE /projects/{project}/receivers/{id})
+	DeleteReceiver(ctx context.Context, request DeleteReceiverRequestObject) (DeleteReceiverResponseObject, error)
+	// PutReceiver Make or change a receiver
+	// (PUT /projects/{project}/receivers/{id})
+	PutReceiver(ctx context.Context, request PutReceiverRequestObject) (PutReceiverResponseObject, error)
+	// TestReceiver Send a test message; how it went is in the delivery of the key
+	// (POST /projects/{project}/receivers/{id}/test)
+	TestReceiver(ctx context.Context, request TestReceiverRequestObject) (TestReceiverResponseObject, error)
 	// GetRetention For how many days the project's telemetry is kept
 	// (GET /projects/{project}/retention)
 	GetRetention(ctx context.Context, request GetRetentionRequestObject) (GetRetentionResponseObject, error)
 	// SetRetention Change for how many days the project's telemetry is kept
 	// (PUT /projects/{project}/retention)
 	SetRetention(ctx context.Context, request SetRetentionRequestObject) (SetRetentionResponseObject, error)
+	// GetRoutes Who gets what; version 0 says that nobody has said so yet
+	// (GET /projects/{project}/routes)
+	GetRoutes(ctx context.Context, request GetRoutesRequestObject) (GetRoutesResponseObject, error)
+	// PutRoutes Say who gets what
+	// (PUT /projects/{project}/routes)
+	PutRoutes(ctx context.Context, request PutRoutesRequestObject) (PutRoutesResponseObject, error)
+	// ListRules The project's alert rules, by name, with how their evaluation goes
+	// (GET /projects/{project}/rules)
+	ListRules(ctx context.Context, request ListRulesRequestObject) (ListRulesResponseObject, error)
+	// ValidateRule Judge a rule without keeping it
+	// (POST /projects/{project}/rules/validate)
+	ValidateRule(ctx context.Context, request ValidateRuleRequestObject) (ValidateRuleResponseObject, error)
+	// DeleteRule Remove a rule; what it has open is resolved
+	// (DELETE /projects/{project}/rules/{id})
+	DeleteRule(ctx context.Context, request DeleteRuleRequestObject) (DeleteRuleResponseObject, error)
+	// GetRule One rule
+	// (GET /projects/{project}/rules/{id})
+	GetRule(ctx context.Context, request GetRuleRequestObject) (GetRuleResponseObject, error)
+	// PutRule Make or change a rule
+	// (PUT /projects/{project}/rules/{id})
+	PutRule(ctx context.Context, request PutRuleRequestObject) (PutRuleResponseObject, error)
+	// ListTransitions What a rule's instances did in the range, newest first
+	// (GET /projects/{project}/rules/{id}/history)
+	ListTransitions(ctx context.Context, request ListTransitionsRequestObject) (ListTransitionsResponseObject, error)
+	// ListSchedules The on-call schedules, by name, with who is on call now
+	// (GET /projects/{project}/schedules)
+	ListSchedules(ctx context.Context, request ListSchedulesRequestObject) (ListSchedulesResponseObject, error)
+	// DeleteSchedule Remove an on-call schedule that nobody names
+	// (DELETE /projects/{project}/schedules/{id})
+	DeleteSchedule(ctx context.Context, request DeleteScheduleRequestObject) (DeleteScheduleResponseObject, error)
+	// PutSchedule Make or change an on-call schedule
+	// (PUT /projects/{project}/schedules/{id})
+	PutSchedule(ctx context.Context, request PutScheduleRequestObject) (PutScheduleResponseObject, error)
+	// ListShifts Who is on call in the range, and where nobody is
+	// (GET /projects/{project}/schedules/{id}/shifts)
+	ListShifts(ctx context.Context, request ListShiftsRequestObject) (ListShiftsResponseObject, error)
 	// GetSetup The endpoints and the key to send to this project
 	// (GET /projects/{project}/setup)
 	GetSetup(ctx context.Context, request GetSetupRequestObject) (GetSetupResponseObject, error)
+	// ListSilences The silences that hold or will, and those that ended in the last 7 days; the last to end first
+	// (GET /projects/{project}/silences)
+	ListSilences(ctx context.Context, request ListSilencesRequestObject) (ListSilencesResponseObject, error)
+	// CreateSilence Mute new messages of what the conditions match
+	// (POST /projects/{project}/silences)
+	CreateSilence(ctx context.Context, request CreateSilenceRequestObject) (CreateSilenceResponseObject, error)
+	// PreviewSilence What a silence would mute now, and would have in the last 7 days
+	// (POST /projects/{project}/silences/preview)
+	PreviewSilence(ctx context.Context, request PreviewSilenceRequestObject) (PreviewSilenceResponseObject, error)
+	// EndSilence End a silence now; one that has not begun is removed
+	// (POST /projects/{project}/silences/{id}/end)
+	EndSilence(ctx context.Context, request EndSilenceRequestObject) (EndSilenceResponseObject, error)
+	// ListTeams The organisation's teams, by name
+	// (GET /projects/{project}/teams)
+	ListTeams(ctx context.Context, request ListTeamsRequestObject) (ListTeamsResponseObject, error)
+	// DeleteTeam Remove a team that nobody names
+	// (DELETE /projects/{project}/teams/{id})
+	DeleteTeam(ctx context.Context, request DeleteTeamRequestObject) (DeleteTeamResponseObject, error)
+	// PutTeam Make or change a team
+	// (PUT /projects/{project}/teams/{id})
+	PutTeam(ctx context.Context, request PutTeamRequestObject) (PutTeamResponseObject, error)
+	// ListWindows The maintenance windows, by name
+	// (GET /projects/{project}/windows)
+	ListWindows(ctx context.Context, request ListWindowsRequestObject) (ListWindowsResponseObject, error)
+	// DeleteWindow Remove a maintenance window
+	// (DELETE /projects/{project}/windows/{id})
+	DeleteWindow(ctx context.Context, request DeleteWindowRequestObject) (DeleteWindowResponseObject, error)
+	// PutWindow Make or change a maintenance window
+	// (PUT /projects/{project}/windows/{id})
+	PutWindow(ctx context.Context, request PutWindowRequestObject) (PutWindowResponseObject, error)
 	// SignOut End this session
 	// (DELETE /session)
 	SignOut(ctx context.Context, request SignOutRequestObject) (SignOutResponseObject, error)
@@ -2134,6 +6511,75 @@ func NewStrictHandler(ssi StrictServerInterface, middlewares []StrictMiddlewareF
 type strictHandler struct {
 	ssi         StrictServerInterface
 	middlewares []StrictMiddlewareFunc
+}
+
+// GetAlerting operation middleware
+func (sh *strictHandler) GetAlerting(ctx echo.Context) error {
+	var request GetAlertingRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetAlerting(ctx.Request().Context(), request.(GetAlertingRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetAlerting")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetAlertingResponseObject); ok {
+		return validResponse.VisitGetAlertingResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// MarkDeploy operation middleware
+func (sh *strictHandler) MarkDeploy(ctx echo.Context) error {
+	var request MarkDeployRequestObject
+
+	var body MarkDeployJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.MarkDeploy(ctx.Request().Context(), request.(MarkDeployRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MarkDeploy")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(MarkDeployResponseObject); ok {
+		return validResponse.VisitMarkDeployResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
 }
 
 // ListProjects operation middleware
@@ -2297,6 +6743,386 @@ func (sh *strictHandler) ReplaceBadgeKey(ctx echo.Context, project ProjectPath) 
 		return err
 	} else if validResponse, ok := response.(ReplaceBadgeKeyResponseObject); ok {
 		return validResponse.VisitReplaceBadgeKeyResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListDeliveries operation middleware
+func (sh *strictHandler) ListDeliveries(ctx echo.Context, project ProjectPath, params ListDeliveriesParams) error {
+	var request ListDeliveriesRequestObject
+
+	request.Project = project
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListDeliveries(ctx.Request().Context(), request.(ListDeliveriesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListDeliveries")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListDeliveriesResponseObject); ok {
+		return validResponse.VisitListDeliveriesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetDelivery operation middleware
+func (sh *strictHandler) GetDelivery(ctx echo.Context, project ProjectPath, key string) error {
+	var request GetDeliveryRequestObject
+
+	request.Project = project
+	request.Key = key
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetDelivery(ctx.Request().Context(), request.(GetDeliveryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetDelivery")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetDeliveryResponseObject); ok {
+		return validResponse.VisitGetDeliveryResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListDeploys operation middleware
+func (sh *strictHandler) ListDeploys(ctx echo.Context, project ProjectPath, params ListDeploysParams) error {
+	var request ListDeploysRequestObject
+
+	request.Project = project
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListDeploys(ctx.Request().Context(), request.(ListDeploysRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListDeploys")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListDeploysResponseObject); ok {
+		return validResponse.VisitListDeploysResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateDeploy operation middleware
+func (sh *strictHandler) CreateDeploy(ctx echo.Context, project ProjectPath) error {
+	var request CreateDeployRequestObject
+
+	request.Project = project
+
+	var body CreateDeployJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateDeploy(ctx.Request().Context(), request.(CreateDeployRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateDeploy")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateDeployResponseObject); ok {
+		return validResponse.VisitCreateDeployResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetDigest operation middleware
+func (sh *strictHandler) GetDigest(ctx echo.Context, project ProjectPath, params GetDigestParams) error {
+	var request GetDigestRequestObject
+
+	request.Project = project
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetDigest(ctx.Request().Context(), request.(GetDigestRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetDigest")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetDigestResponseObject); ok {
+		return validResponse.VisitGetDigestResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListIncidents operation middleware
+func (sh *strictHandler) ListIncidents(ctx echo.Context, project ProjectPath, params ListIncidentsParams) error {
+	var request ListIncidentsRequestObject
+
+	request.Project = project
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListIncidents(ctx.Request().Context(), request.(ListIncidentsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListIncidents")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListIncidentsResponseObject); ok {
+		return validResponse.VisitListIncidentsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetIncident operation middleware
+func (sh *strictHandler) GetIncident(ctx echo.Context, project ProjectPath, incident IncidentPath) error {
+	var request GetIncidentRequestObject
+
+	request.Project = project
+	request.Incident = incident
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetIncident(ctx.Request().Context(), request.(GetIncidentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetIncident")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetIncidentResponseObject); ok {
+		return validResponse.VisitGetIncidentResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AcknowledgeIncident operation middleware
+func (sh *strictHandler) AcknowledgeIncident(ctx echo.Context, project ProjectPath, incident IncidentPath) error {
+	var request AcknowledgeIncidentRequestObject
+
+	request.Project = project
+	request.Incident = incident
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AcknowledgeIncident(ctx.Request().Context(), request.(AcknowledgeIncidentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AcknowledgeIncident")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AcknowledgeIncidentResponseObject); ok {
+		return validResponse.VisitAcknowledgeIncidentResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// EscalateIncident operation middleware
+func (sh *strictHandler) EscalateIncident(ctx echo.Context, project ProjectPath, incident IncidentPath) error {
+	var request EscalateIncidentRequestObject
+
+	request.Project = project
+	request.Incident = incident
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.EscalateIncident(ctx.Request().Context(), request.(EscalateIncidentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "EscalateIncident")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(EscalateIncidentResponseObject); ok {
+		return validResponse.VisitEscalateIncidentResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// MarkFalseAlarm operation middleware
+func (sh *strictHandler) MarkFalseAlarm(ctx echo.Context, project ProjectPath, incident IncidentPath) error {
+	var request MarkFalseAlarmRequestObject
+
+	request.Project = project
+	request.Incident = incident
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.MarkFalseAlarm(ctx.Request().Context(), request.(MarkFalseAlarmRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MarkFalseAlarm")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(MarkFalseAlarmResponseObject); ok {
+		return validResponse.VisitMarkFalseAlarmResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// NoteIncident operation middleware
+func (sh *strictHandler) NoteIncident(ctx echo.Context, project ProjectPath, incident IncidentPath) error {
+	var request NoteIncidentRequestObject
+
+	request.Project = project
+	request.Incident = incident
+
+	var body NoteIncidentJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.NoteIncident(ctx.Request().Context(), request.(NoteIncidentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "NoteIncident")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(NoteIncidentResponseObject); ok {
+		return validResponse.VisitNoteIncidentResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ResolveIncident operation middleware
+func (sh *strictHandler) ResolveIncident(ctx echo.Context, project ProjectPath, incident IncidentPath) error {
+	var request ResolveIncidentRequestObject
+
+	request.Project = project
+	request.Incident = incident
+
+	var body ResolveIncidentJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ResolveIncident(ctx.Request().Context(), request.(ResolveIncidentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResolveIncident")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ResolveIncidentResponseObject); ok {
+		return validResponse.VisitResolveIncidentResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -2497,6 +7323,208 @@ func (sh *strictHandler) ListNotices(ctx echo.Context, project ProjectPath) erro
 		return err
 	} else if validResponse, ok := response.(ListNoticesResponseObject); ok {
 		return validResponse.VisitListNoticesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListPeople operation middleware
+func (sh *strictHandler) ListPeople(ctx echo.Context, project ProjectPath) error {
+	var request ListPeopleRequestObject
+
+	request.Project = project
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListPeople(ctx.Request().Context(), request.(ListPeopleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListPeople")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListPeopleResponseObject); ok {
+		return validResponse.VisitListPeopleResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeletePerson operation middleware
+func (sh *strictHandler) DeletePerson(ctx echo.Context, project ProjectPath, id DocumentPath) error {
+	var request DeletePersonRequestObject
+
+	request.Project = project
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeletePerson(ctx.Request().Context(), request.(DeletePersonRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeletePerson")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeletePersonResponseObject); ok {
+		return validResponse.VisitDeletePersonResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PutPerson operation middleware
+func (sh *strictHandler) PutPerson(ctx echo.Context, project ProjectPath, id DocumentPath, params PutPersonParams) error {
+	var request PutPersonRequestObject
+
+	request.Project = project
+	request.Id = id
+	request.Params = params
+
+	var body PutPersonJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PutPerson(ctx.Request().Context(), request.(PutPersonRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutPerson")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PutPersonResponseObject); ok {
+		return validResponse.VisitPutPersonResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListPolicies operation middleware
+func (sh *strictHandler) ListPolicies(ctx echo.Context, project ProjectPath) error {
+	var request ListPoliciesRequestObject
+
+	request.Project = project
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListPolicies(ctx.Request().Context(), request.(ListPoliciesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListPolicies")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListPoliciesResponseObject); ok {
+		return validResponse.VisitListPoliciesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeletePolicy operation middleware
+func (sh *strictHandler) DeletePolicy(ctx echo.Context, project ProjectPath, id DocumentPath) error {
+	var request DeletePolicyRequestObject
+
+	request.Project = project
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeletePolicy(ctx.Request().Context(), request.(DeletePolicyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeletePolicy")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeletePolicyResponseObject); ok {
+		return validResponse.VisitDeletePolicyResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PutPolicy operation middleware
+func (sh *strictHandler) PutPolicy(ctx echo.Context, project ProjectPath, id DocumentPath, params PutPolicyParams) error {
+	var request PutPolicyRequestObject
+
+	request.Project = project
+	request.Id = id
+	request.Params = params
+
+	var body PutPolicyJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PutPolicy(ctx.Request().Context(), request.(PutPolicyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutPolicy")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PutPolicyResponseObject); ok {
+		return validResponse.VisitPutPolicyResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -2726,6 +7754,133 @@ func (sh *strictHandler) SetProbe(ctx echo.Context, project ProjectPath, probe P
 	return nil
 }
 
+// ListReceivers operation middleware
+func (sh *strictHandler) ListReceivers(ctx echo.Context, project ProjectPath) error {
+	var request ListReceiversRequestObject
+
+	request.Project = project
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListReceivers(ctx.Request().Context(), request.(ListReceiversRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListReceivers")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListReceiversResponseObject); ok {
+		return validResponse.VisitListReceiversResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteReceiver operation middleware
+func (sh *strictHandler) DeleteReceiver(ctx echo.Context, project ProjectPath, id DocumentPath) error {
+	var request DeleteReceiverRequestObject
+
+	request.Project = project
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteReceiver(ctx.Request().Context(), request.(DeleteReceiverRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteReceiver")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteReceiverResponseObject); ok {
+		return validResponse.VisitDeleteReceiverResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PutReceiver operation middleware
+func (sh *strictHandler) PutReceiver(ctx echo.Context, project ProjectPath, id DocumentPath, params PutReceiverParams) error {
+	var request PutReceiverRequestObject
+
+	request.Project = project
+	request.Id = id
+	request.Params = params
+
+	var body PutReceiverJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PutReceiver(ctx.Request().Context(), request.(PutReceiverRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutReceiver")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PutReceiverResponseObject); ok {
+		return validResponse.VisitPutReceiverResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// TestReceiver operation middleware
+func (sh *strictHandler) TestReceiver(ctx echo.Context, project ProjectPath, id DocumentPath) error {
+	var request TestReceiverRequestObject
+
+	request.Project = project
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.TestReceiver(ctx.Request().Context(), request.(TestReceiverRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "TestReceiver")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(TestReceiverResponseObject); ok {
+		return validResponse.VisitTestReceiverResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // GetRetention operation middleware
 func (sh *strictHandler) GetRetention(ctx echo.Context, project ProjectPath) error {
 	var request GetRetentionRequestObject
@@ -2799,6 +7954,410 @@ func (sh *strictHandler) SetRetention(ctx echo.Context, project ProjectPath) err
 	return nil
 }
 
+// GetRoutes operation middleware
+func (sh *strictHandler) GetRoutes(ctx echo.Context, project ProjectPath) error {
+	var request GetRoutesRequestObject
+
+	request.Project = project
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetRoutes(ctx.Request().Context(), request.(GetRoutesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetRoutes")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetRoutesResponseObject); ok {
+		return validResponse.VisitGetRoutesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PutRoutes operation middleware
+func (sh *strictHandler) PutRoutes(ctx echo.Context, project ProjectPath, params PutRoutesParams) error {
+	var request PutRoutesRequestObject
+
+	request.Project = project
+	request.Params = params
+
+	var body PutRoutesJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PutRoutes(ctx.Request().Context(), request.(PutRoutesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutRoutes")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PutRoutesResponseObject); ok {
+		return validResponse.VisitPutRoutesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListRules operation middleware
+func (sh *strictHandler) ListRules(ctx echo.Context, project ProjectPath) error {
+	var request ListRulesRequestObject
+
+	request.Project = project
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListRules(ctx.Request().Context(), request.(ListRulesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListRules")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListRulesResponseObject); ok {
+		return validResponse.VisitListRulesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ValidateRule operation middleware
+func (sh *strictHandler) ValidateRule(ctx echo.Context, project ProjectPath) error {
+	var request ValidateRuleRequestObject
+
+	request.Project = project
+
+	var body ValidateRuleJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ValidateRule(ctx.Request().Context(), request.(ValidateRuleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ValidateRule")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ValidateRuleResponseObject); ok {
+		return validResponse.VisitValidateRuleResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteRule operation middleware
+func (sh *strictHandler) DeleteRule(ctx echo.Context, project ProjectPath, id DocumentPath) error {
+	var request DeleteRuleRequestObject
+
+	request.Project = project
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteRule(ctx.Request().Context(), request.(DeleteRuleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteRule")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteRuleResponseObject); ok {
+		return validResponse.VisitDeleteRuleResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetRule operation middleware
+func (sh *strictHandler) GetRule(ctx echo.Context, project ProjectPath, id DocumentPath) error {
+	var request GetRuleRequestObject
+
+	request.Project = project
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetRule(ctx.Request().Context(), request.(GetRuleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetRule")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetRuleResponseObject); ok {
+		return validResponse.VisitGetRuleResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PutRule operation middleware
+func (sh *strictHandler) PutRule(ctx echo.Context, project ProjectPath, id DocumentPath, params PutRuleParams) error {
+	var request PutRuleRequestObject
+
+	request.Project = project
+	request.Id = id
+	request.Params = params
+
+	var body PutRuleJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PutRule(ctx.Request().Context(), request.(PutRuleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutRule")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PutRuleResponseObject); ok {
+		return validResponse.VisitPutRuleResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListTransitions operation middleware
+func (sh *strictHandler) ListTransitions(ctx echo.Context, project ProjectPath, id DocumentPath, params ListTransitionsParams) error {
+	var request ListTransitionsRequestObject
+
+	request.Project = project
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListTransitions(ctx.Request().Context(), request.(ListTransitionsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListTransitions")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListTransitionsResponseObject); ok {
+		return validResponse.VisitListTransitionsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListSchedules operation middleware
+func (sh *strictHandler) ListSchedules(ctx echo.Context, project ProjectPath) error {
+	var request ListSchedulesRequestObject
+
+	request.Project = project
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListSchedules(ctx.Request().Context(), request.(ListSchedulesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListSchedules")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListSchedulesResponseObject); ok {
+		return validResponse.VisitListSchedulesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteSchedule operation middleware
+func (sh *strictHandler) DeleteSchedule(ctx echo.Context, project ProjectPath, id DocumentPath) error {
+	var request DeleteScheduleRequestObject
+
+	request.Project = project
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteSchedule(ctx.Request().Context(), request.(DeleteScheduleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteSchedule")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteScheduleResponseObject); ok {
+		return validResponse.VisitDeleteScheduleResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PutSchedule operation middleware
+func (sh *strictHandler) PutSchedule(ctx echo.Context, project ProjectPath, id DocumentPath, params PutScheduleParams) error {
+	var request PutScheduleRequestObject
+
+	request.Project = project
+	request.Id = id
+	request.Params = params
+
+	var body PutScheduleJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PutSchedule(ctx.Request().Context(), request.(PutScheduleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutSchedule")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PutScheduleResponseObject); ok {
+		return validResponse.VisitPutScheduleResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListShifts operation middleware
+func (sh *strictHandler) ListShifts(ctx echo.Context, project ProjectPath, id DocumentPath, params ListShiftsParams) error {
+	var request ListShiftsRequestObject
+
+	request.Project = project
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListShifts(ctx.Request().Context(), request.(ListShiftsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListShifts")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListShiftsResponseObject); ok {
+		return validResponse.VisitListShiftsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // GetSetup operation middleware
 func (sh *strictHandler) GetSetup(ctx echo.Context, project ProjectPath) error {
 	var request GetSetupRequestObject
@@ -2818,6 +8377,355 @@ func (sh *strictHandler) GetSetup(ctx echo.Context, project ProjectPath) error {
 		return err
 	} else if validResponse, ok := response.(GetSetupResponseObject); ok {
 		return validResponse.VisitGetSetupResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListSilences operation middleware
+func (sh *strictHandler) ListSilences(ctx echo.Context, project ProjectPath) error {
+	var request ListSilencesRequestObject
+
+	request.Project = project
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListSilences(ctx.Request().Context(), request.(ListSilencesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListSilences")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListSilencesResponseObject); ok {
+		return validResponse.VisitListSilencesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateSilence operation middleware
+func (sh *strictHandler) CreateSilence(ctx echo.Context, project ProjectPath) error {
+	var request CreateSilenceRequestObject
+
+	request.Project = project
+
+	var body CreateSilenceJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateSilence(ctx.Request().Context(), request.(CreateSilenceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateSilence")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateSilenceResponseObject); ok {
+		return validResponse.VisitCreateSilenceResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PreviewSilence operation middleware
+func (sh *strictHandler) PreviewSilence(ctx echo.Context, project ProjectPath) error {
+	var request PreviewSilenceRequestObject
+
+	request.Project = project
+
+	var body PreviewSilenceJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PreviewSilence(ctx.Request().Context(), request.(PreviewSilenceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PreviewSilence")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PreviewSilenceResponseObject); ok {
+		return validResponse.VisitPreviewSilenceResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// EndSilence operation middleware
+func (sh *strictHandler) EndSilence(ctx echo.Context, project ProjectPath, id DocumentPath) error {
+	var request EndSilenceRequestObject
+
+	request.Project = project
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.EndSilence(ctx.Request().Context(), request.(EndSilenceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "EndSilence")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(EndSilenceResponseObject); ok {
+		return validResponse.VisitEndSilenceResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListTeams operation middleware
+func (sh *strictHandler) ListTeams(ctx echo.Context, project ProjectPath) error {
+	var request ListTeamsRequestObject
+
+	request.Project = project
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListTeams(ctx.Request().Context(), request.(ListTeamsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListTeams")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListTeamsResponseObject); ok {
+		return validResponse.VisitListTeamsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteTeam operation middleware
+func (sh *strictHandler) DeleteTeam(ctx echo.Context, project ProjectPath, id DocumentPath) error {
+	var request DeleteTeamRequestObject
+
+	request.Project = project
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteTeam(ctx.Request().Context(), request.(DeleteTeamRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteTeam")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteTeamResponseObject); ok {
+		return validResponse.VisitDeleteTeamResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PutTeam operation middleware
+func (sh *strictHandler) PutTeam(ctx echo.Context, project ProjectPath, id DocumentPath, params PutTeamParams) error {
+	var request PutTeamRequestObject
+
+	request.Project = project
+	request.Id = id
+	request.Params = params
+
+	var body PutTeamJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PutTeam(ctx.Request().Context(), request.(PutTeamRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutTeam")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PutTeamResponseObject); ok {
+		return validResponse.VisitPutTeamResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListWindows operation middleware
+func (sh *strictHandler) ListWindows(ctx echo.Context, project ProjectPath) error {
+	var request ListWindowsRequestObject
+
+	request.Project = project
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListWindows(ctx.Request().Context(), request.(ListWindowsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListWindows")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListWindowsResponseObject); ok {
+		return validResponse.VisitListWindowsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteWindow operation middleware
+func (sh *strictHandler) DeleteWindow(ctx echo.Context, project ProjectPath, id DocumentPath) error {
+	var request DeleteWindowRequestObject
+
+	request.Project = project
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteWindow(ctx.Request().Context(), request.(DeleteWindowRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteWindow")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteWindowResponseObject); ok {
+		return validResponse.VisitDeleteWindowResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PutWindow operation middleware
+func (sh *strictHandler) PutWindow(ctx echo.Context, project ProjectPath, id DocumentPath, params PutWindowParams) error {
+	var request PutWindowRequestObject
+
+	request.Project = project
+	request.Id = id
+	request.Params = params
+
+	var body PutWindowJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PutWindow(ctx.Request().Context(), request.(PutWindowRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutWindow")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PutWindowResponseObject); ok {
+		return validResponse.VisitPutWindowResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

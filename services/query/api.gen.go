@@ -12,6 +12,10 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"github.com/midwatch/midwatch/alerts/match"
+	"github.com/midwatch/midwatch/alerts/oncall"
+	"github.com/midwatch/midwatch/alerts/rehearse"
+	"github.com/midwatch/midwatch/alerts/rule"
 	"github.com/oapi-codegen/runtime"
 )
 
@@ -72,16 +76,47 @@ func (e CheckinStatus) Valid() bool {
 	}
 }
 
+// Defines values for DeliveryState.
+const (
+	DeliveryStateDone      DeliveryState = "done"
+	DeliveryStateDue       DeliveryState = "due"
+	DeliveryStateFailed    DeliveryState = "failed"
+	DeliveryStateFolded    DeliveryState = "folded"
+	DeliveryStateSending   DeliveryState = "sending"
+	DeliveryStateWithdrawn DeliveryState = "withdrawn"
+)
+
+// Valid indicates whether the value is a known member of the DeliveryState enum.
+func (e DeliveryState) Valid() bool {
+	switch e {
+	case DeliveryStateDone:
+		return true
+	case DeliveryStateDue:
+		return true
+	case DeliveryStateFailed:
+		return true
+	case DeliveryStateFolded:
+		return true
+	case DeliveryStateSending:
+		return true
+	case DeliveryStateWithdrawn:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ErrorCode.
 const (
-	Conflict     ErrorCode = "conflict"
-	Forbidden    ErrorCode = "forbidden"
-	Internal     ErrorCode = "internal"
-	Invalid      ErrorCode = "invalid"
-	NotFound     ErrorCode = "not_found"
-	RateLimited  ErrorCode = "rate_limited"
-	Unauthorized ErrorCode = "unauthorized"
-	Unavailable  ErrorCode = "unavailable"
+	Conflict      ErrorCode = "conflict"
+	Forbidden     ErrorCode = "forbidden"
+	Internal      ErrorCode = "internal"
+	Invalid       ErrorCode = "invalid"
+	NotFound      ErrorCode = "not_found"
+	RateLimited   ErrorCode = "rate_limited"
+	Unauthorized  ErrorCode = "unauthorized"
+	Unavailable   ErrorCode = "unavailable"
+	Unprocessable ErrorCode = "unprocessable"
 )
 
 // Valid indicates whether the value is a known member of the ErrorCode enum.
@@ -102,6 +137,8 @@ func (e ErrorCode) Valid() bool {
 	case Unauthorized:
 		return true
 	case Unavailable:
+		return true
+	case Unprocessable:
 		return true
 	default:
 		return false
@@ -265,6 +302,14 @@ type CheckinList struct {
 // CheckinStatus defines model for CheckinStatus.
 type CheckinStatus string
 
+// DeliveryState defines model for DeliveryState.
+type DeliveryState string
+
+// Duration A length of time such as 30s, 5m, 1h30m or 3d
+//
+// Example: 5m
+type Duration = rule.Duration
+
 // Durations Of the successful runs that are listed; absent where none has one
 type Durations struct {
 	P50Ms int64 `json:"p50_ms"`
@@ -274,9 +319,12 @@ type Durations struct {
 
 // Error defines model for Error.
 type Error struct {
-	Code      ErrorCode `json:"code"`
-	Message   string    `json:"message"`
-	RequestId string    `json:"request_id"`
+	Code    ErrorCode `json:"code"`
+	Message string    `json:"message"`
+
+	// Problems Of unprocessable; all that is wrong
+	Problems  *[]Problem `json:"problems,omitempty"`
+	RequestId string     `json:"request_id"`
 }
 
 // ErrorCode defines model for Error.Code.
@@ -402,6 +450,9 @@ type IssueList struct {
 // Level defines model for Level.
 type Level string
 
+// Lifecycle Only shadow and live are evaluated; shadow tells nobody
+type Lifecycle = rule.Lifecycle
+
 // Log defines model for Log.
 type Log struct {
 	Attributes map[string]string `json:"attributes"`
@@ -446,6 +497,9 @@ type LogPage struct {
 	NextCursor *string `json:"next_cursor,omitempty"`
 	Rows       []Log   `json:"rows"`
 }
+
+// Matcher A condition on one label. In a request it may also be its text, such as "service=checkout" or "route=~/pay/.*"
+type Matcher = match.Matcher
 
 // Metric defines model for Metric.
 type Metric struct {
@@ -571,6 +625,48 @@ type Overview struct {
 	StepSeconds int `json:"step_seconds"`
 }
 
+// Problem One thing that is wrong, or worth knowing
+type Problem struct {
+	// Field The path in the body, such as levels[0].fire
+	Field   string `json:"field"`
+	Message string `json:"message"`
+
+	// Rules Ids of the symptom rules that page for this already
+	Rules *[]string `json:"rules,omitempty"`
+}
+
+// Rehearsal defines model for Rehearsal.
+type Rehearsal = rehearse.Result
+
+// RehearsalAsk defines model for RehearsalAsk.
+type RehearsalAsk struct {
+	Days *int `json:"days,omitempty"`
+
+	// Rule An alert rule as a person writes it. What is left out is the default of its kind; the effective rule in an answer has all of it.
+	Rule Rule `json:"rule"`
+}
+
+// Route What a route leaves empty is that of the route around it
+type Route = oncall.Route
+
+// Rule An alert rule as a person writes it. What is left out is the default of its kind; the effective rule in an answer has all of it.
+type Rule = rule.Rule
+
+// RuleClass symptom: users feel it; leading: they will; cause: it may be why. A cause never pages.
+type RuleClass = rule.Class
+
+// RuleKind defines model for RuleKind.
+type RuleKind = rule.Kind
+
+// RuleLevel defines model for RuleLevel.
+type RuleLevel = rule.Level
+
+// RuleMatch defines model for RuleMatch.
+type RuleMatch = rule.Match
+
+// RuleQuery What a rule reads
+type RuleQuery = rule.Query
+
 // Schedule defines model for Schedule.
 type Schedule struct {
 	// FailAfter How many bad runs in a row make a failed one count
@@ -595,6 +691,9 @@ type Schedule struct {
 // ScheduleKind none expects nothing until it is told
 type ScheduleKind string
 
+// Severity page: now; ticket: in working hours; mail: in the morning
+type Severity = rule.Severity
+
 // SignalState defines model for SignalState.
 type SignalState struct {
 	LastAt   *time.Time `json:"last_at,omitempty"`
@@ -612,11 +711,17 @@ type Signals struct {
 // Trend One count for each step of the range, oldest first
 type Trend = []int64
 
+// DocumentPath defines model for DocumentPath.
+type DocumentPath = string
+
 // EventPath defines model for EventPath.
 type EventPath = string
 
 // From defines model for From.
 type From = time.Time
+
+// IncidentPath defines model for IncidentPath.
+type IncidentPath = string
 
 // IssuePath defines model for IssuePath.
 type IssuePath = string
@@ -744,6 +849,9 @@ type GetOverviewParams struct {
 	To   To   `form:"to" json:"to"`
 }
 
+// RehearseRuleJSONRequestBody defines body for RehearseRule for application/json ContentType.
+type RehearseRuleJSONRequestBody = RehearsalAsk
+
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
 	// GetEvent One error event
@@ -776,6 +884,9 @@ type ServerInterface interface {
 	// GetOverview One figure and one line for each signal
 	// (GET /projects/{project}/overview)
 	GetOverview(ctx echo.Context, project ProjectPath, params GetOverviewParams) error
+	// RehearseRule What a rule would have done in the last days, without keeping it
+	// (POST /projects/{project}/rules/rehearse)
+	RehearseRule(ctx echo.Context, project ProjectPath) error
 	// GetSignals Which signals have data, looking back 30 days
 	// (GET /projects/{project}/signals)
 	GetSignals(ctx echo.Context, project ProjectPath) error
@@ -1243,6 +1354,22 @@ func (w *ServerInterfaceWrapper) GetOverview(ctx echo.Context) error {
 	return err
 }
 
+// RehearseRule converts echo context to params.
+func (w *ServerInterfaceWrapper) RehearseRule(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RehearseRule(ctx, project)
+	return err
+}
+
 // GetSignals converts echo context to params.
 func (w *ServerInterfaceWrapper) GetSignals(ctx echo.Context) error {
 	var err error
@@ -1306,6 +1433,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 		Handler: si,
 	}
 
+	router.POST(options.BaseURL+"/projects/:project/rules/rehearse", wrapper.RehearseRule, options.OperationMiddlewares["rehearseRule"]...)
 	router.GET(options.BaseURL+"/projects/:project/signals", wrapper.GetSignals, options.OperationMiddlewares["getSignals"]...)
 	router.GET(options.BaseURL+"/projects/:project/overview", wrapper.GetOverview, options.OperationMiddlewares["getOverview"]...)
 	router.GET(options.BaseURL+"/projects/:project/logs", wrapper.SearchLogs, options.OperationMiddlewares["searchLogs"]...)
@@ -1726,6 +1854,46 @@ func (response GetOverviewdefaultJSONResponse) VisitGetOverviewResponse(w http.R
 	return err
 }
 
+type RehearseRuleRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Body    *RehearseRuleJSONRequestBody
+}
+
+type RehearseRuleResponseObject interface {
+	VisitRehearseRuleResponse(w http.ResponseWriter) error
+}
+
+type RehearseRule200JSONResponse Rehearsal
+
+func (response RehearseRule200JSONResponse) VisitRehearseRuleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RehearseRuledefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response RehearseRuledefaultJSONResponse) VisitRehearseRuleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetSignalsRequestObject struct {
 	Project ProjectPath `json:"project"`
 }
@@ -1797,6 +1965,9 @@ type StrictServerInterface interface {
 	// GetOverview One figure and one line for each signal
 	// (GET /projects/{project}/overview)
 	GetOverview(ctx context.Context, request GetOverviewRequestObject) (GetOverviewResponseObject, error)
+	// RehearseRule What a rule would have done in the last days, without keeping it
+	// (POST /projects/{project}/rules/rehearse)
+	RehearseRule(ctx context.Context, request RehearseRuleRequestObject) (RehearseRuleResponseObject, error)
 	// GetSignals Which signals have data, looking back 30 days
 	// (GET /projects/{project}/signals)
 	GetSignals(ctx context.Context, request GetSignalsRequestObject) (GetSignalsResponseObject, error)
@@ -2072,6 +2243,54 @@ func (sh *strictHandler) GetOverview(ctx echo.Context, project ProjectPath, para
 		return err
 	} else if validResponse, ok := response.(GetOverviewResponseObject); ok {
 		return validResponse.VisitGetOverviewResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RehearseRule operation middleware
+func (sh *strictHandler) RehearseRule(ctx echo.Context, project ProjectPath) error {
+	var request RehearseRuleRequestObject
+
+	request.Project = project
+
+	var body RehearseRuleJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RehearseRule(ctx.Request().Context(), request.(RehearseRuleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RehearseRule")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RehearseRuleResponseObject); ok {
+		return validResponse.VisitRehearseRuleResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -57,14 +57,11 @@ func scanDocument(row scanner) (Document, error) {
 // Documents returns the documents of a kind in a project, or those of the organisation itself
 // (project 0), by name.
 func (db *DB) Documents(ctx context.Context, organisation, kind string, project uint32) ([]Document, error) {
-	documents, err := view(ctx, db, func(r runner) ([]Document, error) {
-		return many(ctx, r, scanDocument, `SELECT `+documentColumns+` FROM documents
-			WHERE organisation_id = $1 AND kind = $2 AND project = $3 ORDER BY name, id LIMIT $4`, organisation, kind, int64(project), MaxDocuments)
-	})
+	all, err := view(ctx, db, func(r runner) ([]Document, error) { return documents(ctx, r, organisation, kind, project) })
 	if err != nil {
 		return nil, fmt.Errorf("documents %s of organisation %s: %w", kind, organisation, err)
 	}
-	return documents, nil
+	return all, nil
 }
 
 // AllDocuments returns the documents of a kind of everybody.
@@ -96,10 +93,26 @@ func (tx *Tx) DocumentsVersion(ctx context.Context) (int64, error) {
 	return one(ctx, tx.runner, scanInt, `SELECT value FROM counters WHERE name = 'documents'`)
 }
 
+// Documents is that of DB within a transaction.
+func (tx *Tx) Documents(ctx context.Context, organisation, kind string, project uint32) ([]Document, error) {
+	return documents(ctx, tx.runner, organisation, kind, project)
+}
+
+func documents(ctx context.Context, r runner, organisation, kind string, project uint32) ([]Document, error) {
+	return many(ctx, r, scanDocument, `SELECT `+documentColumns+` FROM documents
+		WHERE organisation_id = $1 AND kind = $2 AND project = $3 ORDER BY name, id LIMIT $4`, organisation, kind, int64(project), MaxDocuments)
+}
+
 // DocumentsOfOrganisation returns what belongs to the organisation itself, of every kind.
 func (tx *Tx) DocumentsOfOrganisation(ctx context.Context, organisation string) ([]Document, error) {
 	return many(ctx, tx.runner, scanDocument, `SELECT `+documentColumns+` FROM documents
 		WHERE organisation_id = $1 AND project = 0 ORDER BY kind, id LIMIT $2`, organisation, maxAllDocuments)
+}
+
+// DocumentsOfKind returns what an organisation has of a kind, in all its projects.
+func (tx *Tx) DocumentsOfKind(ctx context.Context, organisation, kind string) ([]Document, error) {
+	return many(ctx, tx.runner, scanDocument, `SELECT `+documentColumns+` FROM documents
+		WHERE organisation_id = $1 AND kind = $2 ORDER BY project, id LIMIT $3`, organisation, kind, maxAllDocuments)
 }
 
 // Document returns one document, or ErrNotFound.
@@ -182,17 +195,19 @@ func (tx *Tx) touchDocuments(ctx context.Context) error {
 
 // DeleteDocument removes a document; ErrNotFound says that there is none.
 func (db *DB) DeleteDocument(ctx context.Context, organisation, kind string, project uint32, id string) error {
-	err := db.InTx(ctx, func(tx *Tx) error {
-		n, err := tx.exec(ctx, `DELETE FROM documents WHERE organisation_id = $1 AND kind = $2 AND project = $3 AND id = $4`,
-			organisation, kind, int64(project), id)
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return ErrNotFound
-		}
-		return tx.touchDocuments(ctx)
-	})
+	return db.InTx(ctx, func(tx *Tx) error { return tx.DeleteDocument(ctx, organisation, kind, project, id) })
+}
+
+// DeleteDocument is that of DB within a transaction.
+func (tx *Tx) DeleteDocument(ctx context.Context, organisation, kind string, project uint32, id string) error {
+	n, err := tx.exec(ctx, `DELETE FROM documents WHERE organisation_id = $1 AND kind = $2 AND project = $3 AND id = $4`,
+		organisation, kind, int64(project), id)
+	if err == nil && n == 0 {
+		err = ErrNotFound
+	}
+	if err == nil {
+		err = tx.touchDocuments(ctx)
+	}
 	if err != nil {
 		return fmt.Errorf("delete document %s %q: %w", kind, id, err)
 	}

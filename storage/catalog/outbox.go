@@ -170,7 +170,7 @@ type OutboxFilter struct {
 // Deliveries returns rows of the outbox, newest first, without their messages.
 func (db *DB) Deliveries(ctx context.Context, f OutboxFilter) ([]OutboxRow, error) {
 	rows, err := view(ctx, db, func(r runner) ([]OutboxRow, error) {
-		return many(ctx, r, scanOutbox, `SELECT `+outboxColumns+` FROM outbox
+		return many(ctx, r, scanOutbox, `SELECT `+strings.TrimSuffix(outboxColumns, "message")+`'' FROM outbox
 			WHERE organisation_id = $1 AND ($2 = '' OR receiver = $2) AND ($3 = '' OR incident = $3) AND ($4 = '' OR state = $4)
 			ORDER BY created_at DESC, key LIMIT $5`, f.Organisation, f.Receiver, f.Incident, f.State, min(max(f.Limit, 0), 1000))
 	})
@@ -297,6 +297,11 @@ func (tx *Tx) PutExternalAlert(ctx context.Context, e ExternalAlert) error {
 			firing = excluded.firing, body = excluded.body`,
 		int64(e.Project), e.ID, fromTime(e.StartsAt), fromTime(e.EndsAt), fromTime(e.UpdatedAt), bit(e.Firing), string(e.Body))
 	return err
+}
+
+// FiringExternalAlerts returns how many of a project fire.
+func (tx *Tx) FiringExternalAlerts(ctx context.Context, project uint32) (int64, error) {
+	return one(ctx, tx.runner, scanInt, `SELECT count(*) FROM external_alerts WHERE project = $1 AND firing = 1`, int64(project))
 }
 
 // ExternalAlertsEnded returns firing ones whose end has passed.

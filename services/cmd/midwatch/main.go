@@ -36,6 +36,7 @@ Usage: midwatch <command> [flags]
   cron       run a job and tell Midwatch how it went: for crontabs
   discover   find the jobs of this machine and propose lines that run them by midwatch cron
   probe      ask addresses from this machine whether they answer, as a region of its own
+  rules      apply, diff and export alert rules as YAML files
   deadletter list, show, replay or drop the messages that could not be stored
   version    print the version
 
@@ -92,6 +93,9 @@ func run(ctx context.Context, args, environ []string, out io.Writer) error {
 	case "probe":
 		variables := env.ToMap(environ)
 		return cli.Probe(ctx, args, func(name string) string { return variables[name] }, out)
+	case "rules":
+		variables := env.ToMap(environ)
+		return cli.Rules(ctx, args, func(name string) string { return variables[name] }, os.Stdin, out)
 	case "discover":
 		return cli.Discover(ctx, cli.ThisMachine(), args, out)
 	}

@@ -105,6 +105,793 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/projects/{project}/rules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        /** The project's alert rules, by name, with how their evaluation goes */
+        get: operations["listRules"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/rules/validate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Judge a rule without keeping it
+         * @description Answers 200 whatever it finds; 400 only where the body is no rule at all.
+         */
+        post: operations["validateRule"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/rules/rehearse": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What a rule would have done in the last days, without keeping it */
+        post: operations["rehearseRule"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/rules/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description Lower case letters, digits, hyphens and underscores, 100 at most */
+                id: components["parameters"]["DocumentPath"];
+            };
+            cookie?: never;
+        };
+        /** One rule */
+        get: operations["getRule"];
+        /**
+         * Make or change a rule
+         * @description A rule that must not be as it is, such as a cause that pages, is answered with 422 and `problems`, which name the fields and the symptom rules that cover it. A rule is paused and resumed by its `state`.
+         */
+        put: operations["putRule"];
+        post?: never;
+        /** Remove a rule; what it has open is resolved */
+        delete: operations["deleteRule"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/rules/{id}/history": {
+        parameters: {
+            query: {
+                from: components["parameters"]["From"];
+                to: components["parameters"]["To"];
+            };
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description Lower case letters, digits, hyphens and underscores, 100 at most */
+                id: components["parameters"]["DocumentPath"];
+            };
+            cookie?: never;
+        };
+        /** What a rule's instances did in the range, newest first */
+        get: operations["listTransitions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/receivers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        /** Where the organisation can be told, by name; secrets are masked */
+        get: operations["listReceivers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/receivers/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description Lower case letters, digits, hyphens and underscores, 100 at most */
+                id: components["parameters"]["DocumentPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Make or change a receiver
+         * @description A secret that is sent back as it was masked stays as it is.
+         */
+        put: operations["putReceiver"];
+        post?: never;
+        /** Remove a receiver that nobody names */
+        delete: operations["deleteReceiver"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/receivers/{id}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description Lower case letters, digits, hyphens and underscores, 100 at most */
+                id: components["parameters"]["DocumentPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Send a test message; how it went is in the delivery of the key */
+        post: operations["testReceiver"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/deliveries": {
+        parameters: {
+            query?: {
+                receiver?: string;
+                incident?: string;
+                state?: components["schemas"]["DeliveryState"];
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        /** The messages of the organisation, newest first */
+        get: operations["listDeliveries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/deliveries/{key}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                key: string;
+            };
+            cookie?: never;
+        };
+        /** One message with its attempts */
+        get: operations["getDelivery"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/teams": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        /** The organisation's teams, by name */
+        get: operations["listTeams"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/teams/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description Lower case letters, digits, hyphens and underscores, 100 at most */
+                id: components["parameters"]["DocumentPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        /** Make or change a team */
+        put: operations["putTeam"];
+        post?: never;
+        /** Remove a team that nobody names */
+        delete: operations["deleteTeam"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/people": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        /** The people that can be told, by name */
+        get: operations["listPeople"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/people/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description Lower case letters, digits, hyphens and underscores, 100 at most */
+                id: components["parameters"]["DocumentPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        /** Make or change a person */
+        put: operations["putPerson"];
+        post?: never;
+        /** Remove a person that nobody names */
+        delete: operations["deletePerson"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/schedules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        /** The on-call schedules, by name, with who is on call now */
+        get: operations["listSchedules"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/schedules/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description Lower case letters, digits, hyphens and underscores, 100 at most */
+                id: components["parameters"]["DocumentPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        /** Make or change an on-call schedule */
+        put: operations["putSchedule"];
+        post?: never;
+        /** Remove an on-call schedule that nobody names */
+        delete: operations["deleteSchedule"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/schedules/{id}/shifts": {
+        parameters: {
+            query: {
+                from: components["parameters"]["From"];
+                to: components["parameters"]["To"];
+            };
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description Lower case letters, digits, hyphens and underscores, 100 at most */
+                id: components["parameters"]["DocumentPath"];
+            };
+            cookie?: never;
+        };
+        /** Who is on call in the range, and where nobody is */
+        get: operations["listShifts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/policies": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        /** The escalation policies, by name */
+        get: operations["listPolicies"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/policies/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description Lower case letters, digits, hyphens and underscores, 100 at most */
+                id: components["parameters"]["DocumentPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        /** Make or change an escalation policy */
+        put: operations["putPolicy"];
+        post?: never;
+        /** Remove an escalation policy that nobody names */
+        delete: operations["deletePolicy"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/windows": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        /** The maintenance windows, by name */
+        get: operations["listWindows"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/windows/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description Lower case letters, digits, hyphens and underscores, 100 at most */
+                id: components["parameters"]["DocumentPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        /** Make or change a maintenance window */
+        put: operations["putWindow"];
+        post?: never;
+        /** Remove a maintenance window */
+        delete: operations["deleteWindow"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/routes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        /** Who gets what; version 0 says that nobody has said so yet */
+        get: operations["getRoutes"];
+        /** Say who gets what */
+        put: operations["putRoutes"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/silences": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        /** The silences that hold or will, and those that ended in the last 7 days; the last to end first */
+        get: operations["listSilences"];
+        put?: never;
+        /** Mute new messages of what the conditions match */
+        post: operations["createSilence"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/silences/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What a silence would mute now, and would have in the last 7 days */
+        post: operations["previewSilence"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/silences/{id}/end": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description Lower case letters, digits, hyphens and underscores, 100 at most */
+                id: components["parameters"]["DocumentPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** End a silence now; one that has not begun is removed */
+        post: operations["endSilence"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/deploys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        /** The deploys of the range, newest first, 1000 at most */
+        get: operations["listDeploys"];
+        put?: never;
+        /** Say that a release went live */
+        post: operations["createDeploy"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/deploys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say that a release went live, with the ingest key of the project
+         * @description For CI: curl -H 'Authorization: Bearer <ingest key>' -d '{"service":"shop","release":"1.42.0"}' …
+         */
+        post: operations["markDeploy"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/digest": {
+        parameters: {
+            query?: {
+                /** @description The id of a team; all teams of the organisation when absent */
+                team?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        /** What the next digest will say as of now */
+        get: operations["getDigest"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/incidents": {
+        parameters: {
+            query?: {
+                state?: "open" | "resolved";
+                /** @description Open at or after this time; 7 days ago when absent */
+                from?: string;
+                /** @description Opened before this time; now when absent */
+                to?: string;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        /** The project's incidents, newest first */
+        get: operations["listIncidents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/incidents/{incident}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                incident: components["parameters"]["IncidentPath"];
+            };
+            cookie?: never;
+        };
+        /** One incident with all that is known of it */
+        get: operations["getIncident"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/incidents/{incident}/acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                incident: components["parameters"]["IncidentPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Say that somebody looks after it; the escalation stops */
+        post: operations["acknowledgeIncident"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/incidents/{incident}/escalate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                incident: components["parameters"]["IncidentPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Tell the next step of the policy now */
+        post: operations["escalateIncident"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/incidents/{incident}/note": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                incident: components["parameters"]["IncidentPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Write something down for the others */
+        post: operations["noteIncident"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/incidents/{incident}/resolve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                incident: components["parameters"]["IncidentPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Say that it is over */
+        post: operations["resolveIncident"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/incidents/{incident}/false_alarm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                incident: components["parameters"]["IncidentPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Say that nobody should have been told; the incident is closed */
+        post: operations["markFalseAlarm"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/alerting": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether the evaluation of rules did all that it had to in the last 24 hours, for the whole installation */
+        get: operations["getAlerting"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/projects/{project}/signals": {
         parameters: {
             query?: never;
@@ -564,9 +1351,11 @@ export interface components {
     schemas: {
         Error: {
             /** @enum {string} */
-            code: "invalid" | "not_found" | "conflict" | "unauthorized" | "forbidden" | "rate_limited" | "unavailable" | "internal";
+            code: "invalid" | "unprocessable" | "not_found" | "conflict" | "unauthorized" | "forbidden" | "rate_limited" | "unavailable" | "internal";
             message: string;
             request_id: string;
+            /** @description Of unprocessable; all that is wrong */
+            problems?: components["schemas"]["Problem"][];
         };
         Credentials: {
             email: string;
@@ -631,6 +1420,919 @@ export interface components {
             details: {
                 [key: string]: unknown;
             };
+        };
+        /** @description One thing that is wrong, or worth knowing */
+        Problem: {
+            /** @description The path in the body, such as levels[0].fire */
+            field: string;
+            message: string;
+            /** @description Ids of the symptom rules that page for this already */
+            rules?: string[];
+        };
+        /** @description What all things that people configure have */
+        DocumentMeta: {
+            id: string;
+            name: string;
+            /**
+             * Format: int64
+             * @description Grows by one with each change
+             */
+            version: number;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            updated_at: string;
+            /** @description Who changed it last, in words: an e-mail address, an API token, rules apply */
+            updated_by: string;
+        };
+        /** @description A condition on one label. In a request it may also be its text, such as "service=checkout" or "route=~/pay/.*" */
+        Matcher: {
+            label: string;
+            /**
+             * @description Regular expressions are for the whole value
+             * @enum {string}
+             */
+            op: "=" | "!=" | "=~" | "!~";
+            value: string;
+        };
+        /** @description Times of the week by the clock on the wall; where to is not later than from it is that of the next day */
+        Hours: {
+            /**
+             * @description Empty is every day
+             * @example Mon-Fri
+             */
+            days: string;
+            /** @example 08:00 */
+            from: string;
+            /** @example 24:00 */
+            to: string;
+        };
+        /** @enum {string} */
+        RuleKind: "threshold" | "log_match" | "log_ratio" | "error_rate" | "issue_new" | "issue_regression" | "issue_spike" | "cron" | "uptime" | "tls_expiry" | "slo_burn" | "forecast" | "absence" | "anomaly" | "external";
+        /**
+         * @description symptom: users feel it; leading: they will; cause: it may be why. A cause never pages.
+         * @enum {string}
+         */
+        RuleClass: "symptom" | "leading" | "cause";
+        /**
+         * @description page: now; ticket: in working hours; mail: in the morning
+         * @enum {string}
+         */
+        Severity: "page" | "ticket" | "mail";
+        /**
+         * @description Only shadow and live are evaluated; shadow tells nobody
+         * @enum {string}
+         */
+        Lifecycle: "draft" | "rehearsed" | "shadow" | "live" | "paused";
+        /**
+         * @description A length of time such as 30s, 5m, 1h30m or 3d
+         * @example 5m
+         */
+        Duration: string;
+        RehearsalAsk: {
+            rule: components["schemas"]["Rule"];
+            /** @default 7 */
+            days: number;
+        };
+        Rehearsal: {
+            /** Format: int64 */
+            took_ms: number;
+            /** Format: date-time */
+            from: string;
+            /** Format: date-time */
+            to: string;
+            pages: number;
+            pages_at_night: number;
+            tickets: number;
+            mails: number;
+            self_resolved: number;
+            held: number;
+            days: {
+                date: string;
+                pages: number;
+                tickets: number;
+                mails: number;
+            }[];
+            incidents: {
+                id: string;
+                title: string;
+                /** Format: date-time */
+                from: string;
+                /** Format: date-time */
+                to: string;
+                caught: boolean;
+                /** Format: int64 */
+                after_seconds: number;
+            }[];
+            firings: {
+                group: string;
+                level: string;
+                /** Format: date-time */
+                from: string;
+                /** Format: date-time */
+                to: string;
+                worst: number;
+                reason: string;
+            }[];
+            series: {
+                group: string;
+                points: number[][];
+            }[];
+            threshold: number | null;
+            heat: {
+                thresholds: number[];
+                holds: number[];
+                pages: number[][];
+            };
+            problems: components["schemas"]["Problem"][];
+        };
+        /** @description An alert rule as a person writes it. What is left out is the default of its kind; the effective rule in an answer has all of it. */
+        Rule: {
+            id: string;
+            name: string;
+            kind: components["schemas"]["RuleKind"];
+            class?: components["schemas"]["RuleClass"];
+            /** @enum {string} */
+            area?: "availability" | "latency" | "correctness" | "feature";
+            service?: string;
+            environment?: string;
+            /** @description The id of a team */
+            team?: string;
+            query: components["schemas"]["RuleQuery"];
+            window?: components["schemas"]["Duration"];
+            interval?: components["schemas"]["Duration"];
+            delay?: components["schemas"]["Duration"];
+            /** @description The worst first */
+            levels: components["schemas"]["RuleLevel"][];
+            debounce?: {
+                /** @enum {string} */
+                mode?: "consecutive" | "ratio";
+                /**
+                 * Format: double
+                 * @description The share of bad verdicts that is enough in ratio mode
+                 */
+                ratio?: number;
+            };
+            recover_for?: components["schemas"]["Duration"];
+            min_samples?: number;
+            min_bad?: number;
+            /** @enum {string} */
+            no_data?: "keep" | "ok" | "breach";
+            no_data_for?: components["schemas"]["Duration"];
+            stale_close?: components["schemas"]["Duration"];
+            missing_group_close?: components["schemas"]["Duration"];
+            reopen?: components["schemas"]["Duration"];
+            /** @description So many onsets in the window are flapping; it ends when it was good for exit */
+            flap?: {
+                n?: number;
+                window?: components["schemas"]["Duration"];
+                exit?: components["schemas"]["Duration"];
+            };
+            /** @description So many blips in the window that healed by themselves are worth a ticket */
+            recur?: {
+                n?: number;
+                window?: components["schemas"]["Duration"];
+            };
+            limits?: {
+                open?: number;
+                tracked?: number;
+            };
+            /** @description Ids of rules whose firing keeps this one quiet */
+            depends_on?: string[];
+            /**
+             * @description When it may page; outside a page becomes a ticket
+             * @example Mon-Fri 08:00-20:00 Europe/Berlin
+             */
+            active?: string;
+            /**
+             * @description Even pages wait for the end of quiet hours
+             * @enum {string}
+             */
+            quiet?: "hold";
+            slo?: {
+                /**
+                 * Format: double
+                 * @example 0.999
+                 */
+                target: number;
+                period?: components["schemas"]["Duration"];
+            };
+            /** @description What the query's value runs towards; one of both */
+            forecast?: {
+                /** Format: double */
+                capacity?: number;
+                capacity_metric?: string;
+            };
+            /** @description Users notice when this job, heartbeat or external alert is bad */
+            user_visible?: boolean;
+            /** @description What users will see */
+            consequence?: string;
+            time_to_symptom?: components["schemas"]["Duration"];
+            /** @enum {string} */
+            wall?: "disk" | "inode" | "volume" | "certificate" | "domain" | "quota" | "credit" | "transaction_id" | "sequence" | "stream_retention" | "last_backup" | "last_replica";
+            approved_by?: string;
+            /** @description May name {{value}}, {{limit}}, {{service}} and labels */
+            summary?: string;
+            runbook_url?: string;
+            first_action?: string;
+            labels?: {
+                [key: string]: string;
+            };
+            owner?: string;
+            state?: components["schemas"]["Lifecycle"];
+        };
+        RuleLevel: {
+            name?: string;
+            /** @example >= 5% */
+            fire?: string;
+            /**
+             * @description What lies between is neither bad nor good
+             * @example < 3%
+             */
+            recover?: string;
+            severity: components["schemas"]["Severity"];
+            for?: components["schemas"]["Duration"];
+        };
+        /** @description What a rule reads */
+        RuleQuery: {
+            /** @enum {string} */
+            source?: "metrics" | "logs" | "errors" | "monitors" | "external";
+            metric?: string;
+            /**
+             * @description avg, sum, min, max, last, count, rate, increase or a quantile p50 … p99.9
+             * @example p95
+             */
+            aggregate?: string;
+            /** @description s, ms, By, % or 1 for a share; guessed from the name when absent */
+            unit?: string;
+            /** @description What is looked at */
+            where?: components["schemas"]["RuleMatch"][];
+            /** @description The numerator of a ratio */
+            bad?: components["schemas"]["RuleMatch"][];
+            /** @description Words of a log record */
+            text?: string;
+            /** @description Levels of log records */
+            levels?: string[];
+            per?: components["schemas"]["Duration"];
+            /** @description Labels to group by; each group is an instance */
+            by?: string[];
+            /** @description The slug of a monitor or the id of a probe */
+            monitor?: string;
+            regions?: number;
+            issue?: {
+                events?: number;
+                users?: number;
+                levels?: string[];
+            };
+            /** Format: double */
+            min_abs?: number;
+        };
+        RuleMatch: {
+            label: string;
+            /** @enum {string} */
+            op: "=" | "!=" | "=~" | "!~";
+            value: string;
+        };
+        RuleList: {
+            rules: components["schemas"]["StoredRule"][];
+        };
+        StoredRule: {
+            meta: components["schemas"]["DocumentMeta"];
+            rule: components["schemas"]["Rule"];
+            effective: components["schemas"]["Rule"];
+            class: components["schemas"]["RuleClass"];
+            /** @example Page Platform when checkout errors are over 5 % for 5 minutes */
+            sentence: string;
+            warnings: components["schemas"]["Problem"][];
+            evaluation: components["schemas"]["RuleEvaluation"];
+        };
+        RuleEvaluation: {
+            /** @description How many instances are open now */
+            open: number;
+            /**
+             * Format: date-time
+             * @description The newest slot that is evaluated; absent before the first
+             */
+            last_slot?: string;
+            /** @description Why it is not evaluated as it should, in words */
+            problem?: string;
+        };
+        RuleVerdict: {
+            /** @description Whether it could be kept */
+            ok: boolean;
+            problems: components["schemas"]["Problem"][];
+            warnings: components["schemas"]["Problem"][];
+            sentence: string;
+            class: components["schemas"]["RuleClass"];
+            effective: components["schemas"]["Rule"];
+        };
+        TransitionList: {
+            transitions: components["schemas"]["Transition"][];
+        };
+        Transition: {
+            id: string;
+            /** Format: date-time */
+            at: string;
+            rule: string;
+            /** @description The instance, with its level */
+            group: string;
+            /** @example fire */
+            kind: string;
+            incident?: string;
+            /** @description Value, reason, labels */
+            details?: {
+                [key: string]: unknown;
+            };
+        };
+        Receiver: {
+            id: string;
+            name: string;
+            /** @enum {string} */
+            kind: "email" | "slack" | "pagerduty" | "webhook" | "discord" | "teams" | "telegram" | "opsgenie";
+            /** @description By kind; secrets are masked in answers */
+            settings: {
+                [key: string]: unknown;
+            };
+            /** @description The id of the receiver that is told where this one cannot be */
+            fallback?: string;
+            /** @description How many new messages it takes; those beyond are folded into one */
+            limit?: {
+                count: number;
+                /** @example 5m */
+                per: string;
+            };
+            /** @description In which its messages say times */
+            zone?: string;
+        };
+        ReceiverList: {
+            receivers: components["schemas"]["StoredReceiver"][];
+        };
+        StoredReceiver: {
+            meta: components["schemas"]["DocumentMeta"];
+            receiver: components["schemas"]["Receiver"];
+            state: components["schemas"]["ReceiverState"];
+            /**
+             * @description Who names it, in words
+             * @example [
+             *       "policy Platform"
+             *     ]
+             */
+            used_by: string[];
+        };
+        ReceiverState: {
+            /**
+             * @description unreachable may heal by itself; broken needs its owner
+             * @enum {string}
+             */
+            status: "unknown" | "ok" | "unreachable" | "broken";
+            /** Format: date-time */
+            since?: string;
+            /** Format: date-time */
+            last_delivered_at?: string;
+            last_error?: string;
+        };
+        DeliveryKey: {
+            key: string;
+        };
+        /** @enum {string} */
+        DeliveryState: "due" | "sending" | "done" | "withdrawn" | "failed" | "folded";
+        DeliveryList: {
+            deliveries: components["schemas"]["Delivery"][];
+        };
+        Delivery: {
+            /** @description incident:seq:receiver:action */
+            key: string;
+            incident?: string;
+            receiver: string;
+            /** @example trigger */
+            action: string;
+            severity: components["schemas"]["Severity"];
+            state: components["schemas"]["DeliveryState"];
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            due_at: string;
+            /** Format: date-time */
+            done_at?: string;
+            attempts: number;
+            /** @description It may have arrived more than once */
+            uncertain: boolean;
+            last_error?: string;
+            /** @description What the receiver calls it */
+            reference?: string;
+            title?: string;
+        };
+        DeliveryDetail: {
+            delivery: components["schemas"]["Delivery"];
+            /** @description Oldest first */
+            tries: components["schemas"]["DeliveryTry"][];
+            /** @description What was said */
+            message?: {
+                [key: string]: unknown;
+            };
+        };
+        DeliveryTry: {
+            /** Format: date-time */
+            at: string;
+            number: number;
+            /** @description What the receiver answered; absent if it did not */
+            code?: number;
+            /** Format: int64 */
+            took_ms: number;
+            error?: string;
+            /** @description The beginning of the answer */
+            excerpt?: string;
+        };
+        /** @description People who own rules together */
+        Team: {
+            id: string;
+            name: string;
+            /** @example Europe/Berlin */
+            zone: string;
+            quiet_hours: components["schemas"]["Hours"][] | null;
+            digest: {
+                /** @example 08:30 */
+                at: string;
+                /**
+                 * @description Empty is working
+                 * @enum {string}
+                 */
+                days: "working" | "daily" | "weekly" | "off" | "";
+            };
+            /** @description The policy for incidents whose route names none */
+            policy: string;
+            /** @description Ids of people */
+            members: string[] | null;
+            /** @description Ids of the receivers of tickets; those of the policy's first step when absent */
+            tickets?: string[];
+            /** @description Ids of the receivers of mails; they are lines of the digest when absent */
+            mails?: string[];
+        };
+        TeamList: {
+            teams: components["schemas"]["StoredTeam"][];
+        };
+        StoredTeam: {
+            meta: components["schemas"]["DocumentMeta"];
+            team: components["schemas"]["Team"];
+            used_by: string[];
+        };
+        /** @description Somebody who can be told */
+        Person: {
+            id: string;
+            name: string;
+            email: string;
+            zone: string;
+            /** @description In order: the next is used where one does not deliver */
+            contacts: {
+                /** @description The id of a receiver */
+                receiver: string;
+            }[] | null;
+            quiet_hours: components["schemas"]["Hours"][] | null;
+        };
+        PersonList: {
+            people: components["schemas"]["StoredPerson"][];
+        };
+        StoredPerson: {
+            meta: components["schemas"]["DocumentMeta"];
+            person: components["schemas"]["Person"];
+            used_by: string[];
+        };
+        /** @description Who is on call. Later layers win over earlier ones, overrides over layers. */
+        OncallSchedule: {
+            id: string;
+            name: string;
+            layers: components["schemas"]["OncallLayer"][] | null;
+            overrides: components["schemas"]["OncallOverride"][] | null;
+        };
+        OncallLayer: {
+            name: string;
+            zone: string;
+            /**
+             * @description The day of the first shift in the zone
+             * @example 2026-10-19
+             */
+            start: string;
+            /** @enum {string} */
+            every: "daily" | "weekly" | "monthly";
+            /** @description How many days, weeks or months a shift lasts; 0 is 1 */
+            interval: number;
+            /** @example 09:00 */
+            handover: string;
+            /** @example Mon */
+            weekday?: string;
+            day?: number;
+            /** @description Ids of people in the order of their turns */
+            people: string[] | null;
+            /** @description The only hours of the layer */
+            restrictions?: components["schemas"]["Hours"][];
+        };
+        OncallOverride: {
+            person: string;
+            /** Format: date-time */
+            from: string;
+            /** Format: date-time */
+            to: string;
+            by: string;
+        };
+        OncallShift: {
+            person: string;
+            /** Format: date-time */
+            from: string;
+            /** Format: date-time */
+            to: string;
+            /** @description Its name; absent for an override */
+            layer?: string;
+            override?: boolean;
+        };
+        OncallGap: {
+            /** Format: date-time */
+            from: string;
+            /** Format: date-time */
+            to: string;
+        };
+        ScheduleList: {
+            schedules: components["schemas"]["StoredSchedule"][];
+        };
+        StoredSchedule: {
+            meta: components["schemas"]["DocumentMeta"];
+            schedule: components["schemas"]["OncallSchedule"];
+            now?: components["schemas"]["OncallShift"];
+            used_by: string[];
+        };
+        ShiftList: {
+            /** @description In order */
+            shifts: components["schemas"]["OncallShift"][];
+            /** @description When nobody is on call */
+            gaps: components["schemas"]["OncallGap"][];
+            now?: components["schemas"]["OncallShift"];
+        };
+        /** @description Who is told of an incident that nobody acknowledges, and when */
+        Policy: {
+            id: string;
+            name: string;
+            steps: {
+                targets: {
+                    /** @enum {string} */
+                    kind: "schedule" | "person" | "receiver";
+                    id: string;
+                }[] | null;
+                /**
+                 * @description How long somebody has to acknowledge
+                 * @example 5m
+                 */
+                ack_timeout: string;
+            }[] | null;
+            /** @description How often the steps are gone through; 0 is 1 */
+            loops: number;
+            /** @description Who is told after that */
+            exhausted_receivers: string[] | null;
+            /**
+             * @description How often they are
+             * @example 30m
+             */
+            repeat_exhausted: string;
+        };
+        PolicyList: {
+            policies: components["schemas"]["StoredPolicy"][];
+        };
+        StoredPolicy: {
+            meta: components["schemas"]["DocumentMeta"];
+            policy: components["schemas"]["Policy"];
+            used_by: string[];
+        };
+        /** @description Of each list the first route that matches is taken; the last of the outermost list matches everything */
+        Routes: {
+            routes: components["schemas"]["Route"][] | null;
+        };
+        /** @description What a route leaves empty is that of the route around it */
+        Route: {
+            id: string;
+            matchers: components["schemas"]["Matcher"][] | null;
+            team: string;
+            /** @description The team's if it is empty */
+            policy: string;
+            /** @description service, environment and area when absent */
+            group_by?: string[];
+            /** @description The routes behind it are asked as well */
+            continue?: boolean;
+            routes?: components["schemas"]["Route"][];
+        };
+        StoredRoutes: {
+            meta: components["schemas"]["DocumentMeta"];
+            routes: components["schemas"]["Routes"];
+        };
+        /** @description What it matches is not judged */
+        MaintenanceWindow: {
+            id: string;
+            name: string;
+            /** @description None match everything */
+            matchers: components["schemas"]["Matcher"][] | null;
+            /** Format: date-time */
+            from: string;
+            /** Format: date-time */
+            to: string;
+            zone: string;
+            /**
+             * @description A rule of RFC 5545: FREQ, INTERVAL, BYDAY, UNTIL or COUNT
+             * @example FREQ=WEEKLY;BYDAY=SU
+             */
+            repeat?: string;
+        };
+        WindowList: {
+            windows: components["schemas"]["StoredWindow"][];
+        };
+        StoredWindow: {
+            meta: components["schemas"]["DocumentMeta"];
+            window: components["schemas"]["MaintenanceWindow"];
+            /** @description It holds now */
+            active: boolean;
+            /**
+             * Format: date-time
+             * @description When it holds next
+             */
+            next_from?: string;
+            /** Format: date-time */
+            next_to?: string;
+        };
+        Silence: {
+            id: string;
+            matchers: components["schemas"]["Matcher"][];
+            /** Format: date-time */
+            from: string;
+            /** Format: date-time */
+            to: string;
+            author: string;
+            reason: string;
+            until_resolved?: boolean;
+        };
+        /** @description Its author is who makes it */
+        NewSilence: {
+            matchers: components["schemas"]["Matcher"][];
+            /**
+             * Format: date-time
+             * @description Now when absent
+             */
+            from?: string;
+            /**
+             * Format: date-time
+             * @description 30 days after from at the latest
+             */
+            to: string;
+            reason: string;
+            /** @description It ends when the incident resolves */
+            until_resolved?: boolean;
+        };
+        SilenceList: {
+            silences: components["schemas"]["StoredSilence"][];
+        };
+        StoredSilence: {
+            meta: components["schemas"]["DocumentMeta"];
+            silence: components["schemas"]["Silence"];
+            /** @enum {string} */
+            state: "waiting" | "active" | "ended";
+        };
+        SilencePreview: {
+            /** @description Open incidents of which instances match */
+            now: components["schemas"]["SilencedIncident"][];
+            /** @description Those of the last 7 days that are over */
+            past: components["schemas"]["SilencedIncident"][];
+        };
+        SilencedIncident: {
+            incident: components["schemas"]["Incident"];
+            /** @description How many of its instances match */
+            instances: number;
+        };
+        NewDeploy: {
+            service: string;
+            environment?: string;
+            release: string;
+            /**
+             * Format: date-time
+             * @description Now when absent
+             */
+            at?: string;
+            url?: string;
+            person?: string;
+        };
+        Deploy: {
+            id: string;
+            /** Format: date-time */
+            at: string;
+            service: string;
+            environment: string;
+            release: string;
+            person: string;
+            url: string;
+            /**
+             * @description errors: the release was first seen in an error
+             * @enum {string}
+             */
+            source: "api" | "errors";
+        };
+        DeployList: {
+            deploys: components["schemas"]["Deploy"][];
+        };
+        Digest: {
+            /**
+             * Format: date-time
+             * @description When the team's next digest is due; absent without a team or where it has none
+             */
+            next_at?: string;
+            /** @description In the order in which they stand; empty ones are left out */
+            sections: components["schemas"]["DigestSection"][];
+        };
+        DigestSection: {
+            /** @enum {string} */
+            section: "healed" | "unseen" | "recurring" | "withdrawn" | "inconclusive" | "health" | "delivery" | "mail";
+            /** @example Healed by itself */
+            title: string;
+            lines: components["schemas"]["DigestLine"][];
+        };
+        DigestLine: {
+            id: string;
+            /** Format: date-time */
+            at: string;
+            /** Format: uint32 */
+            project: number;
+            team: string;
+            text: string;
+            details?: {
+                [key: string]: unknown;
+            };
+        };
+        IncidentList: {
+            incidents: components["schemas"]["Incident"][];
+        };
+        Incident: {
+            id: string;
+            /** Format: int64 */
+            number: number;
+            /** Format: uint32 */
+            project: number;
+            team: string;
+            /** @enum {string} */
+            state: "open" | "resolved" | "merged";
+            severity: components["schemas"]["Severity"];
+            title: string;
+            /**
+             * Format: date-time
+             * @description When the trouble began
+             */
+            since: string;
+            /** Format: date-time */
+            opened_at: string;
+            /** Format: date-time */
+            resolved_at?: string;
+            /** Format: date-time */
+            acknowledged_at?: string;
+            acknowledged_by?: string;
+            /**
+             * Format: date-time
+             * @description When the next step is due
+             */
+            next_at?: string;
+            /** @description How it ended */
+            outcome?: string;
+            flapping?: boolean;
+            false_alarm?: boolean;
+            /** @description Why people were told late */
+            late?: string;
+            /** @description How often it has opened: 2 is bad again */
+            episode?: number;
+            open_instances?: number;
+        };
+        IncidentDetail: {
+            incident: components["schemas"]["Incident"];
+            /** @description Those by which it is grouped */
+            labels: {
+                [key: string]: string;
+            };
+            instances: components["schemas"]["IncidentInstance"][];
+            /** @description Bad at the same time in the same service, so that it may be why */
+            causes: components["schemas"]["IncidentInstance"][];
+            /** @description The incidents that wait for this one to end */
+            affected: components["schemas"]["AffectedIncident"][];
+            /** @description The incident that a merged one belongs to */
+            parent?: string;
+            /** @description The rule whose trouble explains this one; its page waits for that */
+            held_by?: string;
+            /** @description Why nobody is told yet */
+            waits_for?: string;
+            /** Format: date-time */
+            wait_until?: string;
+            /** @description The timeline, oldest first */
+            entries: components["schemas"]["IncidentEntry"][];
+            /** @description Who was told */
+            deliveries: components["schemas"]["Delivery"][];
+            /** @description What was known when people were first told; absent until it is put together */
+            dossier?: {
+                [key: string]: unknown;
+            };
+        };
+        /** @description One group of one rule at one level */
+        IncidentInstance: {
+            key: string;
+            /** Format: uint32 */
+            project: number;
+            /** @description Its id; empty for what is no rule */
+            rule: string;
+            name: string;
+            /** Format: int64 */
+            version?: number;
+            level?: string;
+            labels?: {
+                [key: string]: string;
+            };
+            severity: components["schemas"]["Severity"];
+            class?: components["schemas"]["RuleClass"];
+            kind?: components["schemas"]["RuleKind"];
+            headline: string;
+            /** Format: date-time */
+            since: string;
+            /** Format: date-time */
+            fired_at: string;
+            /**
+             * Format: date-time
+             * @description Absent while it is open
+             */
+            resolved_at?: string;
+            /** Format: date-time */
+            expires_at?: string;
+            /** @description How it ended */
+            reason?: string;
+            /** Format: double */
+            value: number;
+            /** Format: double */
+            worst: number;
+            limit?: string;
+            unit?: string;
+            quiet?: boolean;
+            summary?: string;
+            first_action?: string;
+            runbook?: string;
+            team?: string;
+            group?: string;
+        };
+        AffectedIncident: {
+            incident: string;
+            name: string;
+        };
+        IncidentEntry: {
+            id: string;
+            /** Format: date-time */
+            at: string;
+            /** @example opened */
+            kind: string;
+            person?: string;
+            text: string;
+        };
+        IncidentNote: {
+            text: string;
+        };
+        IncidentReason: {
+            reason?: string;
+        };
+        /** @description Counts of slots: what was due is done, held back for late data, or failed. A remainder means that something was not evaluated. */
+        Alerting: {
+            /** Format: int64 */
+            due: number;
+            /** Format: int64 */
+            done: number;
+            /** Format: int64 */
+            held: number;
+            /** Format: int64 */
+            failed: number;
+            /**
+             * Format: int64
+             * @description due - done - held - failed
+             */
+            missing: number;
+            /**
+             * Format: date-time
+             * @description The newest minute that has counts
+             */
+            newest_at?: string;
+            /**
+             * Format: double
+             * @description How long ago that was
+             */
+            lag_seconds?: number;
+            /** @description Those that evaluated in the last five minutes */
+            replicas: string[];
+            /** @description Oldest first */
+            hours: components["schemas"]["AlertingHour"][];
+        };
+        AlertingHour: {
+            /** Format: date-time */
+            at: string;
+            /** Format: int64 */
+            due: number;
+            /** Format: int64 */
+            done: number;
+            /** Format: int64 */
+            held: number;
+            /** Format: int64 */
+            failed: number;
         };
         /** @description Everything that a sender needs, as it goes into its configuration */
         Setup: {
@@ -1213,6 +2915,13 @@ export interface components {
     parameters: {
         /** @description The project's number */
         ProjectPath: number;
+        /** @description Lower case letters, digits, hyphens and underscores, 100 at most */
+        DocumentPath: string;
+        IncidentPath: string;
+        /** @description The version that is replaced, 0 where there must be none yet; if somebody else moved first, the answer is conflict. Without it the newest is replaced. */
+        Version: number;
+        /** @description apply: it comes from a file, by `midwatch rules apply` */
+        Source: "apply";
         From: string;
         To: string;
         /** @description Words that must all be in the message, in any case; "a quoted phrase" must be there as it stands; a leading minus excludes */
@@ -1443,6 +3152,1275 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["NoticeList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    listRules: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Rules */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RuleList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    validateRule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Rule"];
+            };
+        };
+        responses: {
+            /** @description What is to be said of it */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RuleVerdict"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    rehearseRule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RehearsalAsk"];
+            };
+        };
+        responses: {
+            /** @description What it would have done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rehearsal"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    getRule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description Lower case letters, digits, hyphens and underscores, 100 at most */
+                id: components["parameters"]["DocumentPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The rule */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredRule"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    putRule: {
+        parameters: {
+            query?: {
+                /** @description The version that is replaced, 0 where there must be none yet; if somebody else moved first, the answer is conflict. Without it the newest is replaced. */
+                version?: components["parameters"]["Version"];
+                /** @description apply: it comes from a file, by `midwatch rules apply` */
+                source?: components["parameters"]["Source"];
+            };
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description Lower case letters, digits, hyphens and underscores, 100 at most */
+                id: components["parameters"]["DocumentPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Rule"];
+            };
+        };
+        responses: {
+            /** @description Kept */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredRule"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    deleteRule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description Lower case letters, digits, hyphens and underscores, 100 at most */
+                id: components["parameters"]["DocumentPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Removed */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    listTransitions: {
+        parameters: {
+            query: {
+                from: components["parameters"]["From"];
+                to: components["parameters"]["To"];
+            };
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description Lower case letters, digits, hyphens and underscores, 100 at most */
+                id: components["parameters"]["DocumentPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Transitions */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransitionList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    listReceivers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Receivers */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReceiverList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    putReceiver: {
+        parameters: {
+            query?: {
+                /** @description The version that is replaced, 0 where there must be none yet; if somebody else moved first, the answer is conflict. Without it the newest is replaced. */
+                version?: components["parameters"]["Version"];
+                /** @description apply: it comes from a file, by `midwatch rules apply` */
+                source?: components["parameters"]["Source"];
+            };
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description Lower case letters, digits, hyphens and underscores, 100 at most */
+                id: components["parameters"]["DocumentPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Receiver"];
+            };
+        };
+        responses: {
+            /** @description Kept */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredReceiver"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    deleteReceiver: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description Lower case letters, digits, hyphens and underscores, 100 at most */
+                id: components["parameters"]["DocumentPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Removed */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    testReceiver: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description Lower case letters, digits, hyphens and underscores, 100 at most */
+                id: components["parameters"]["DocumentPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is on its way */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryKey"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    listDeliveries: {
+        parameters: {
+            query?: {
+                receiver?: string;
+                incident?: string;
+                state?: components["schemas"]["DeliveryState"];
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Deliveries */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    getDelivery: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The delivery */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryDetail"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    listTeams: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All of them */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TeamList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    putTeam: {
+        parameters: {
+            query?: {
+                /** @description The version that is replaced, 0 where there must be none yet; if somebody else moved first, the answer is conflict. Without it the newest is replaced. */
+                version?: components["parameters"]["Version"];
+                /** @description apply: it comes from a file, by `midwatch rules apply` */
+                source?: components["parameters"]["Source"];
+            };
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description Lower case letters, digits, hyphens and underscores, 100 at most */
+                id: components["parameters"]["DocumentPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Team"];
+            };
+        };
+        responses: {
+            /** @description Kept */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredTeam"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    deleteTeam: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description Lower case letters, digits, hyphens and underscores, 100 at most */
+                id: components["parameters"]["DocumentPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Removed */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    listPeople: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All of them */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    putPerson: {
+        parameters: {
+            query?: {
+                /** @description The version that is replaced, 0 where there must be none yet; if somebody else moved first, the answer is conflict. Without it the newest is replaced. */
+                version?: components["parameters"]["Version"];
+                /** @description apply: it comes from a file, by `midwatch rules apply` */
+                source?: components["parameters"]["Source"];
+            };
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description Lower case letters, digits, hyphens and underscores, 100 at most */
+                id: components["parameters"]["DocumentPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Person"];
+            };
+        };
+        responses: {
+            /** @description Kept */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredPerson"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    deletePerson: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description Lower case letters, digits, hyphens and underscores, 100 at most */
+                id: components["parameters"]["DocumentPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Removed */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    listSchedules: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All of them */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScheduleList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    putSchedule: {
+        parameters: {
+            query?: {
+                /** @description The version that is replaced, 0 where there must be none yet; if somebody else moved first, the answer is conflict. Without it the newest is replaced. */
+                version?: components["parameters"]["Version"];
+                /** @description apply: it comes from a file, by `midwatch rules apply` */
+                source?: components["parameters"]["Source"];
+            };
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description Lower case letters, digits, hyphens and underscores, 100 at most */
+                id: components["parameters"]["DocumentPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OncallSchedule"];
+            };
+        };
+        responses: {
+            /** @description Kept */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredSchedule"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    deleteSchedule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description Lower case letters, digits, hyphens and underscores, 100 at most */
+                id: components["parameters"]["DocumentPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Removed */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    listShifts: {
+        parameters: {
+            query: {
+                from: components["parameters"]["From"];
+                to: components["parameters"]["To"];
+            };
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description Lower case letters, digits, hyphens and underscores, 100 at most */
+                id: components["parameters"]["DocumentPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Shifts */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ShiftList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    listPolicies: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All of them */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PolicyList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    putPolicy: {
+        parameters: {
+            query?: {
+                /** @description The version that is replaced, 0 where there must be none yet; if somebody else moved first, the answer is conflict. Without it the newest is replaced. */
+                version?: components["parameters"]["Version"];
+                /** @description apply: it comes from a file, by `midwatch rules apply` */
+                source?: components["parameters"]["Source"];
+            };
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description Lower case letters, digits, hyphens and underscores, 100 at most */
+                id: components["parameters"]["DocumentPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Policy"];
+            };
+        };
+        responses: {
+            /** @description Kept */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredPolicy"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    deletePolicy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description Lower case letters, digits, hyphens and underscores, 100 at most */
+                id: components["parameters"]["DocumentPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Removed */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    listWindows: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All of them */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WindowList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    putWindow: {
+        parameters: {
+            query?: {
+                /** @description The version that is replaced, 0 where there must be none yet; if somebody else moved first, the answer is conflict. Without it the newest is replaced. */
+                version?: components["parameters"]["Version"];
+                /** @description apply: it comes from a file, by `midwatch rules apply` */
+                source?: components["parameters"]["Source"];
+            };
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description Lower case letters, digits, hyphens and underscores, 100 at most */
+                id: components["parameters"]["DocumentPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MaintenanceWindow"];
+            };
+        };
+        responses: {
+            /** @description Kept */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredWindow"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    deleteWindow: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description Lower case letters, digits, hyphens and underscores, 100 at most */
+                id: components["parameters"]["DocumentPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Removed */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    getRoutes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The tree of routes */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredRoutes"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    putRoutes: {
+        parameters: {
+            query?: {
+                /** @description The version that is replaced, 0 where there must be none yet; if somebody else moved first, the answer is conflict. Without it the newest is replaced. */
+                version?: components["parameters"]["Version"];
+                /** @description apply: it comes from a file, by `midwatch rules apply` */
+                source?: components["parameters"]["Source"];
+            };
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Routes"];
+            };
+        };
+        responses: {
+            /** @description Kept */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredRoutes"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    listSilences: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Silences */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SilenceList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    createSilence: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewSilence"];
+            };
+        };
+        responses: {
+            /** @description Made */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredSilence"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    previewSilence: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewSilence"];
+            };
+        };
+        responses: {
+            /** @description What it would mute */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SilencePreview"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    endSilence: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description Lower case letters, digits, hyphens and underscores, 100 at most */
+                id: components["parameters"]["DocumentPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Ended */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    listDeploys: {
+        parameters: {
+            query: {
+                from: components["parameters"]["From"];
+                to: components["parameters"]["To"];
+            };
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Deploys */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeployList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    createDeploy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewDeploy"];
+            };
+        };
+        responses: {
+            /** @description Noted */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Deploy"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    markDeploy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewDeploy"];
+            };
+        };
+        responses: {
+            /** @description Noted */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Deploy"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    getDigest: {
+        parameters: {
+            query?: {
+                /** @description The id of a team; all teams of the organisation when absent */
+                team?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The digest */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Digest"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    listIncidents: {
+        parameters: {
+            query?: {
+                state?: "open" | "resolved";
+                /** @description Open at or after this time; 7 days ago when absent */
+                from?: string;
+                /** @description Opened before this time; now when absent */
+                to?: string;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Incidents */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IncidentList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    getIncident: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                incident: components["parameters"]["IncidentPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The incident */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IncidentDetail"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    acknowledgeIncident: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                incident: components["parameters"]["IncidentPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    escalateIncident: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                incident: components["parameters"]["IncidentPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    noteIncident: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                incident: components["parameters"]["IncidentPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["IncidentNote"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    resolveIncident: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                incident: components["parameters"]["IncidentPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["IncidentReason"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    markFalseAlarm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                incident: components["parameters"]["IncidentPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    getAlerting: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The account */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Alerting"];
                 };
             };
             default: components["responses"]["Error"];
