@@ -86,7 +86,11 @@ func (w *world) mails() map[string]string {
 		w.t.Fatal(err)
 	}
 	out := map[string]string{}
-	for _, row := range rows {
+	for _, head := range rows {
+		row, err := w.db.Delivery(w.t.Context(), head.Key)
+		if err != nil {
+			w.t.Fatal(err)
+		}
 		var m notify.Message
 		if err := json.Unmarshal(row.Message, &m); err != nil {
 			w.t.Fatal(err)
@@ -197,6 +201,7 @@ func TestLinesWaitForSomebodyWhoReadsThem(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, storagetest.CatalogConfig(t))
 	d := w.replica()
+	w.put(incident.DocReceiver, "hook", map[string]any{"name": "hook", "kind": "webhook"})
 	w.add("default", "a", due.Add(-time.Hour))
 	w.run(d, due)
 	w.want(map[string]string{})

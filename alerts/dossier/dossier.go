@@ -330,7 +330,7 @@ func (b *Builder) deploys(ctx context.Context, a about) (part, error) {
 	if err != nil && len(noted) == 0 {
 		return part{}, err
 	}
-	return part{section: notify.Section{Title: "Deploys before", Lines: deployLines(a, noted, seen)}}, nil
+	return part{section: notify.Section{Title: "Deploys", Lines: deployLines(a, noted, seen)}}, nil
 }
 
 // issues tells which errors are new or happen more often.

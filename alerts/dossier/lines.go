@@ -136,8 +136,9 @@ func oneIn(share float64) string {
 func deployLines(a about, noted []catalog.Deploy, seen []telemetry.ReleaseSeen) []notify.Line {
 	all := slices.Clone(noted)
 	for _, s := range seen {
-		known := slices.ContainsFunc(noted, func(d catalog.Deploy) bool { return d.Release == s.Release && alike(d.Environment, s.Environment) })
-		if known {
+		known := slices.IndexFunc(all, func(d catalog.Deploy) bool { return d.Release == s.Release && alike(d.Environment, s.Environment) })
+		if known >= 0 {
+			all[known].Service = cmp.Or(all[known].Service, s.Service) // errors do not say it
 			continue
 		}
 		source := SourceErrors

@@ -70,7 +70,7 @@ func whole(t testing.TB, a about) []part {
 	return []part{
 		feel(a, 1212, 340),
 		{chart: &chart, facts: c.facts()},
-		section("Deploys before", deployLines(a, []catalog.Deploy{
+		section("Deploys", deployLines(a, []catalog.Deploy{
 			{At: a.minutes(-50), Service: "search", Release: "2026.11.3", Environment: "production", Source: "api"},
 			{At: a.minutes(-3), Service: "checkout", Release: "1.42.0", Environment: "production", Person: "ann", URL: "https://ci.example/42", Source: "api"},
 			{At: a.minutes(-2), Service: "checkout", Release: "1.43.0-rc1", Environment: "staging", Source: "api"},
@@ -292,6 +292,28 @@ func TestHowFullThingsAreIsReadFromWhatExportersSay(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAReleaseIsToldOnceHoweverItIsKnown(t *testing.T) {
+	a := night(t)
+	f := func(want []string, noted []catalog.Deploy, seen ...telemetry.ReleaseSeen) {
+		t.Helper()
+		var got []string
+		for _, l := range deployLines(a, noted, seen) {
+			got = append(got, l.Text)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	}
+	inErrors := telemetry.ReleaseSeen{Environment: "production", Release: "2.0", FirstAt: a.minutes(-1)}
+	inLogs := telemetry.ReleaseSeen{Service: "checkout", Release: "2.0", FirstAt: a.minutes(1)}
+	f([]string{"none in the 2 h before"}, nil)
+	f([]string{"none in the 2 h before"}, []catalog.Deploy{{Release: "2.0", Environment: "staging", At: a.minutes(-1)}})
+	f([]string{"2.0 of checkout first seen in errors 02:40 CET, 1 min before"}, nil, inErrors, inLogs)
+	f([]string{"2.0 of checkout first seen in logs 02:42 CET, 1 min after it began"}, nil, inLogs)
+	f([]string{"2.0 of checkout deployed 02:41 CET, as it began"}, []catalog.Deploy{{Release: "2.0", At: a.Since, Source: "api"}}, inErrors, inLogs)
+	f([]string{"2.0 first seen in errors 02:40 CET, 1 min before"}, []catalog.Deploy{{Release: "2.0", At: a.minutes(-1), Source: SourceErrors}}, inErrors)
 }
 
 func TestAPhraseFindsTheMessagesOfATemplate(t *testing.T) {
