@@ -365,7 +365,7 @@ func TestAReleaseWithErrorsIsNotedOnce(t *testing.T) {
 	}
 	got, err := s.db.Deploys(ctx, s.project, at(-1000), at(1000))
 	s.check(err)
-	if len(got) != 1 || got[0].Release != "1.42.0" || got[0].Source != dossier.SourceErrors || got[0].Environment != "production" || got[0].At.Sub(at(0.2)).Abs() > time.Second {
+	if len(got) != 1 || got[0].Release != "1.42.0" || got[0].Source != catalog.DeployFromErrors || got[0].Environment != "production" || got[0].At.Sub(at(0.2)).Abs() > time.Second {
 		t.Errorf("deploys %+v", got)
 	}
 }

@@ -141,7 +141,7 @@ func deployLines(a about, noted []catalog.Deploy, seen []telemetry.ReleaseSeen) 
 			all[known].Service = cmp.Or(all[known].Service, s.Service) // errors do not say it
 			continue
 		}
-		source := SourceErrors
+		source := catalog.DeployFromErrors
 		if s.Service != "" {
 			source = "logs"
 		}
@@ -167,7 +167,7 @@ func deployLines(a about, noted []catalog.Deploy, seen []telemetry.ReleaseSeen) 
 			what += " of " + d.Service
 		}
 		how := " deployed "
-		if d.Source == SourceErrors || d.Source == "logs" {
+		if d.Source == catalog.DeployFromErrors || d.Source == "logs" {
 			how = " first seen in " + d.Source + " "
 		}
 		tail := how + a.clock(d.At) + ", " + a.distance(d.At)

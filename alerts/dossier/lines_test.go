@@ -313,7 +313,7 @@ func TestAReleaseIsToldOnceHoweverItIsKnown(t *testing.T) {
 	f([]string{"2.0 of checkout first seen in errors 02:40 CET, 1 min before"}, nil, inErrors, inLogs)
 	f([]string{"2.0 of checkout first seen in logs 02:42 CET, 1 min after it began"}, nil, inLogs)
 	f([]string{"2.0 of checkout deployed 02:41 CET, as it began"}, []catalog.Deploy{{Release: "2.0", At: a.Since, Source: "api"}}, inErrors, inLogs)
-	f([]string{"2.0 first seen in errors 02:40 CET, 1 min before"}, []catalog.Deploy{{Release: "2.0", At: a.minutes(-1), Source: SourceErrors}}, inErrors)
+	f([]string{"2.0 first seen in errors 02:40 CET, 1 min before"}, []catalog.Deploy{{Release: "2.0", At: a.minutes(-1), Source: catalog.DeployFromErrors}}, inErrors)
 }
 
 func TestAPhraseFindsTheMessagesOfATemplate(t *testing.T) {

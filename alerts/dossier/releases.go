@@ -18,8 +18,6 @@ const (
 	releaseWindow = 10 * time.Minute
 	// releaseKnown is for how long a deploy that somebody told of stands for its release.
 	releaseKnown = 7 * 24 * time.Hour
-	// SourceErrors is the source of a deploy that is known by the errors of its release only.
-	SourceErrors = "errors"
 )
 
 // NoteReleases notes a deploy for each release that has errors in the last ten minutes, had none in
@@ -52,7 +50,7 @@ func (b *Builder) NoteReleases(ctx context.Context, project uint32) error {
 			continue
 		}
 		err := b.db.AddDeploy(ctx, catalog.Deploy{
-			Project: project, ID: releaseID(r), At: r.FirstAt, Environment: r.Environment, Release: r.Release, Source: SourceErrors,
+			Project: project, ID: releaseID(r), At: r.FirstAt, Environment: r.Environment, Release: r.Release, Source: catalog.DeployFromErrors,
 		})
 		if err != nil {
 			return err

@@ -256,6 +256,9 @@ func (db *DB) IncidentEntries(ctx context.Context, incident string) ([]IncidentE
 	return all, nil
 }
 
+// DeployFromErrors is the source of a deploy that is known by the errors of its release only.
+const DeployFromErrors = "errors"
+
 // Deploy says that a release went live.
 type Deploy struct {
 	Project                       uint32
