@@ -474,9 +474,11 @@ func countRows(a Ask, from int64, groups map[string][]count) []Row {
 			}
 			n := &row.Numbers[i]
 			n.Number = countIn(counts[first:], to-p.window/p.step, to)
-			if spans := p.spans(); len(spans) > 1 { // what was not logged did not happen: the first will do
-				end := countIn(counts[first:], to-spans[1]/p.step, to)
-				n.End = &end
+			for _, length := range p.spans()[1:] {
+				if n.End == nil || !p.tells(*n.End) {
+					end := countIn(counts[first:], to-length/p.step, to)
+					n.End = &end
+				}
 			}
 			any = any || n.Samples > 0
 		}
