@@ -309,6 +309,51 @@ func TestADossierIsMadeWithoutTelemetry(t *testing.T) {
 	}
 }
 
+func TestTheLastTimeIsTheNewestOfTheSameRule(t *testing.T) {
+	storagetest.Catalogs(t, func(t *testing.T, cfg catalog.Config) {
+		db := storagetest.OpenCatalog(t, cfg)
+		ctx := t.Context()
+		put := func(id, rule, route, state string, opened time.Time) catalog.Incident {
+			t.Helper()
+			body, err := json.Marshal(incident.Incident{Instances: []incident.Instance{{Rule: rule}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			i := catalog.Incident{
+				ID: id, Number: 1, Organisation: "org", Team: "team", RouteKey: route, State: state, Severity: "page", Title: "trouble " + id,
+				OpenedAt: opened, Since: opened, ResolvedAt: opened.Add(time.Hour), Version: 1, Body: body,
+			}
+			if err := db.InTx(ctx, func(tx *catalog.Tx) error { return tx.PutIncident(ctx, i) }); err != nil {
+				t.Fatal(err)
+			}
+			return i
+		}
+		put("oldest", "r", "k", catalog.IncidentResolved, at(-4000))
+		put("wanted", "r", "k", catalog.IncidentResolved, at(-3000))
+		put("of another rule", "q", "k", catalog.IncidentResolved, at(-2000))
+		put("elsewhere", "r", "l", catalog.IncidentResolved, at(-1000))
+		put("merged", "r", "k", catalog.IncidentMerged, at(-900))
+		now := put("now", "r", "k", catalog.IncidentOpen, at(0))
+		put("later", "r", "k", catalog.IncidentResolved, at(10))
+
+		builder := dossier.New(dossier.Config{Now: func(context.Context) (time.Time, error) { return at(6), nil }}, db, nil) // none is read without a project
+		for rule, want := range map[string]string{"r": "trouble wanted", "new": "trouble of another rule"} {
+			body, err := json.Marshal(incident.Incident{Instances: []incident.Instance{{Rule: rule}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			now.Body = body
+			built, err := builder.Build(ctx, now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(built.Sections) != 1 || !strings.HasSuffix(built.Sections[0].Lines[0].Text, "lasted 1 h: "+want) {
+				t.Errorf("%s: %+v", rule, built.Sections)
+			}
+		}
+	})
+}
+
 func TestAReleaseWithErrorsIsNotedOnce(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)

@@ -17,6 +17,8 @@ import (
 
 	"github.com/midwatch/midwatch/alerts/deliver"
 	"github.com/midwatch/midwatch/alerts/desk"
+	"github.com/midwatch/midwatch/alerts/digest"
+	"github.com/midwatch/midwatch/alerts/dossier"
 	"github.com/midwatch/midwatch/alerts/evaluate"
 	"github.com/midwatch/midwatch/alerts/incident"
 	"github.com/midwatch/midwatch/alerts/notify"
@@ -65,6 +67,7 @@ type Role struct {
 	monitors  *Alerter
 	evaluator *evaluate.Evaluator
 	sender    *deliver.Sender
+	dossiers  *dossier.Builder
 	log       *slog.Logger
 }
 
@@ -88,7 +91,8 @@ func NewRole(cfg Config, b *bus.Bus, db *catalog.DB, store *telemetry.Store, met
 	out := &opener{db: db, deps: receivers.Deps{
 		HTTP: probe.NewClient(cfg.Allow, AllowVariable), Mail: cfg.Mail, MailFrom: cfg.MailFrom, PublicURL: cfg.URL, Now: time.Now,
 	}}
-	r.sender, err = deliver.New(deliver.Config{Open: out.open, Now: db.Clock}, db, r.desk, meter, log)
+	r.dossiers = dossier.New(dossier.Config{URL: cfg.URL, Now: db.Clock}, db, store)
+	r.sender, err = deliver.New(deliver.Config{Open: out.open, Dossier: r.dossier, Add: dossier.Add, Now: db.Clock}, db, r.desk, meter, log)
 	if err != nil {
 		return nil, err
 	}
@@ -105,6 +109,8 @@ func (r *Role) Run(ctx context.Context) error {
 	}
 	keep("sender", r.sender.Run)
 	keep("incidents", every(time.Second, r.incidents))
+	keep("digests", every(time.Minute, digest.New(r.cfg.URL, r.db, r.desk).Run))
+	keep("releases", every(time.Minute, r.releases))
 	keep("housekeeping", every(time.Hour, r.housekeeping))
 	return group.Wait()
 }
@@ -147,6 +153,34 @@ func (r *Role) incidents(ctx context.Context, _ time.Time) error {
 			return nil
 		}
 	}
+}
+
+// dossier puts together what was known when an incident began.
+func (r *Role) dossier(ctx context.Context, of catalog.Incident) ([]byte, error) {
+	d, err := r.dossiers.Build(ctx, of)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(d)
+}
+
+// releases notes releases that errors tell of as deploys, for projects that have rules.
+func (r *Role) releases(ctx context.Context, _ time.Time) error {
+	rules, err := r.db.AllDocuments(ctx, incident.DocRule)
+	if err != nil {
+		return err
+	}
+	var last uint32
+	for _, d := range rules { // by organisation and project
+		if d.Project == last || d.Project == 0 {
+			continue
+		}
+		last = d.Project
+		if err := r.dossiers.NoteReleases(ctx, last); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *Role) housekeeping(ctx context.Context, now time.Time) error {

@@ -834,7 +834,7 @@ type IncidentDetail struct {
 	// Causes Bad at the same time in the same service, so that it may be why
 	Causes []IncidentInstance `json:"causes"`
 
-	// Deliveries Who was told
+	// Deliveries Who was told, oldest first
 	Deliveries []Delivery `json:"deliveries"`
 
 	// Dossier What was known when people were first told; absent until it is put together
@@ -1390,7 +1390,7 @@ type StoredWindow struct {
 	// Meta What all things that people configure have
 	Meta DocumentMeta `json:"meta"`
 
-	// NextFrom When it holds next
+	// NextFrom When it holds next, or has held since
 	NextFrom *time.Time `json:"next_from,omitempty"`
 	NextTo   *time.Time `json:"next_to,omitempty"`
 

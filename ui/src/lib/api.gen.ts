@@ -2048,7 +2048,7 @@ export interface components {
             active: boolean;
             /**
              * Format: date-time
-             * @description When it holds next
+             * @description When it holds next, or has held since
              */
             next_from?: string;
             /** Format: date-time */
@@ -2222,7 +2222,7 @@ export interface components {
             wait_until?: string;
             /** @description The timeline, oldest first */
             entries: components["schemas"]["IncidentEntry"][];
-            /** @description Who was told */
+            /** @description Who was told, oldest first */
             deliveries: components["schemas"]["Delivery"][];
             /** @description What was known when people were first told; absent until it is put together */
             dossier?: {
