@@ -267,3 +267,21 @@ func TestARuleLooksAtItsOwnService(t *testing.T) {
 		}
 	}
 }
+
+// TestFewRequestsAreJudgedByTheWindow is that a good request now and then does not hide that many fail.
+func TestFewRequestsAreJudgedByTheWindow(t *testing.T) {
+	t.Parallel()
+	p, err := NewPlan("o", 1, 1, errorRate("errors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		bad, total float64
+		want       rule.Verdict
+	}{{0, 0, rule.Breach}, {0, 9, rule.Breach}, {0, 10, rule.Grey}, {1, 10, rule.Breach}, {0, 1000, rule.Grey}} {
+		row := Row{Numbers: []Numbers{{Number: Number{Samples: 100, Bad: 20, Total: 100}, End: &Number{Samples: c.total, Bad: c.bad, Total: c.total}}}}
+		if got := p.Verdicts(&row, 0, nil)[0].Verdict; got != c.want {
+			t.Errorf("%v bad of %v at the end: %s, want %s", c.bad, c.total, got, c.want)
+		}
+	}
+}

@@ -275,15 +275,25 @@ func (p *Plan) judgeNumber(n Number, out []rule.Observation) []rule.Observation 
 	return p.judge.Number(n.Value, n.Samples, out)
 }
 
-// over reports whether a trouble of the window is over at its end, for a level. Where nothing came for
-// two minutes nobody knows, and the window has the last word.
+// over reports whether a trouble of the window is over at its end, for a level. Where too little came
+// in two minutes nobody knows, and the window has the last word.
 func (p *Plan) over(level int, end Number) bool {
-	value, known := end.Value, end.Samples > 0
-	if p.Rule.Kind == rule.ErrorRate || p.Rule.Kind == rule.LogRatio {
-		value, known = end.Bad/end.Total, end.Total > 0
+	value := end.Value
+	if p.ratio() {
+		value = end.Bad / end.Total
 	}
-	return known && p.judge.Limits[level].Verdict(value) != rule.Breach
+	return p.tells(end) && p.judge.Limits[level].Verdict(value) != rule.Breach
 }
+
+// tells reports whether the end of a window has enough to say that a trouble is over.
+func (p *Plan) tells(end Number) bool {
+	if p.ratio() {
+		return end.Total > 0 && end.Total >= p.telling
+	}
+	return end.Samples > 0
+}
+
+func (p *Plan) ratio() bool { return p.Rule.Kind == rule.ErrorRate || p.Rule.Kind == rule.LogRatio }
 
 // Step moves m on by one slot of a table and appends what happened to out.
 func (p *Plan) Step(m *Memory, t *Table, slot int, around Surroundings, out []Happened) []Happened {

@@ -27,6 +27,10 @@ const autoDelay = 10 * rule.Second
 // softFactor is how many times longer evidence has to last shortly after a deploy.
 const softFactor = 2
 
+// fewBad is how many bad events the end of a window should have, if it were just as bad as the limit,
+// for their absence to mean anything.
+const fewBad = 0.5
+
 // Plan is a rule made ready: with its defaults, its conditions compiled, and the grid on which its
 // data lies. It belongs to one project, and is used by one goroutine at a time.
 type Plan struct {
@@ -43,6 +47,8 @@ type Plan struct {
 	machines []rule.Machine
 	soft     []rule.Machine // after a deploy
 	judge    rule.Judge
+	// telling is how many events the end of a window must have to say that a trouble is over.
+	telling float64
 
 	where, bad match.Set
 	active     oncall.Active
@@ -86,6 +92,11 @@ func NewPlan(organisation string, project uint32, version int64, r rule.Rule) (*
 	if bounded(r.Kind) {
 		if p.judge, err = r.Judge(); err != nil {
 			return nil, err
+		}
+		for _, l := range p.judge.Limits {
+			if l.Fire.Value > 0 {
+				p.telling = max(p.telling, fewBad/l.Fire.Value)
+			}
 		}
 	}
 	if p.where, err = matchers(r.Query.Where); err != nil {

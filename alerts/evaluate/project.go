@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// readTimeout bounds the reads of a project's slots, both attempts.
-	readTimeout = 20 * time.Second
+	// readTimeout bounds all reads of a project's slots together.
+	readTimeout = time.Minute
 	// patience is how long a slot waits for data that are still arriving.
 	patience = 60
 	// catchUpReach is how far back missed slots are evaluated, in seconds; older ones are held.
@@ -197,7 +197,7 @@ func (s *step) retire() {
 		}
 		m := t.memory.Clone()
 		o := &outcome{plan: t.plan, id: id, write: true, happened: t.plan.Remove(m, reason, s.now, nil)}
-		o.signals = append(t.plan.signals(o.happened, 0, nil), t.plan.health(t.memory, m, s.now, faultStore)...)
+		o.signals = append(t.plan.signals(o.happened, "", nil), t.plan.health(t.memory, m, s.now, faultStore)...)
 		if next != nil { // it begins anew where it was
 			m.Cursor = t.memory.Cursor
 			o.rule = &tracked{plan: next, identity: next.Identity, names: namesOf(next), memory: m, since: t.since, due: t.due, settled: t.settled}
@@ -305,8 +305,6 @@ func (s *step) evaluate(ctx context.Context) error {
 	return nil
 }
 
-var errSlow = errors.New("the data could not be read in time")
-
 // judge steps a rule through a table.
 func (s *step) judge(r ready, t *Table, deploys []catalog.Deploy, next map[string]*Memory) {
 	p, was := r.plan, r.rule.memory
@@ -316,12 +314,15 @@ func (s *step) judge(r ready, t *Table, deploys []catalog.Deploy, next map[strin
 	around := Surroundings{Held: s.book.held(p.Organisation, p.Project), Soft: p.softAt(deploys), Late: r.late}
 	o := &outcome{plan: p, id: p.Rule.ID}
 	m := was.Clone()
-	down := time.Duration(0)
+	why := ""
 	if t.Slots == 1 && t.First == was.Cursor+p.interval {
 		o.happened = p.Step(m, t, 0, around, nil)
 	} else {
 		o.happened = p.CatchUp(m, t, around, nil)
-		down = time.Duration(m.Cursor-was.Cursor) * time.Second
+		why = "the data came late"
+		if r.rule.tried <= was.Cursor {
+			why = "alerting was down for " + rule.Spell(rule.Duration(m.Cursor-was.Cursor))
+		}
 	}
 	if r.late && !slices.ContainsFunc(o.happened, func(h Happened) bool { return h.Event.Kind.Trigger() }) {
 		s.settle(r.rule, m.Cursor, &s.account.Held, p)
@@ -342,7 +343,7 @@ func (s *step) judge(r ready, t *Table, deploys []catalog.Deploy, next map[strin
 	o.rule = &moved
 	next[p.Rule.ID] = m
 	if !p.shadow() {
-		o.signals = append(p.signals(o.happened, down, s.parents(p, next)), p.health(was, m, m.Cursor, fault)...)
+		o.signals = append(p.signals(o.happened, why, s.parents(p, next)), p.health(was, m, m.Cursor, fault)...)
 	}
 	o.write = len(o.happened) > 0 || m.Cursor-r.rule.saved >= checkpointEvery
 	s.outcomes = append(s.outcomes, o)

@@ -436,7 +436,7 @@ func (f *fold) rows() []Row {
 		for slot := range row.Numbers {
 			n := &row.Numbers[slot]
 			n.Number = f.number(0, i, slot)
-			for span := 1; span < len(f.spans) && (n.End == nil || n.End.Samples == 0); span++ {
+			for span := 1; span < len(f.spans) && (n.End == nil || !f.ask.Plan.tells(*n.End)); span++ {
 				end := f.number(span, i, slot)
 				n.End = &end
 			}

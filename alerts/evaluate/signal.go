@@ -51,9 +51,9 @@ func (p *Plan) headline(h Happened) string {
 	return text
 }
 
-// signals are what people are to know of what happened to a rule. late says for how long alerting was
-// down; it is 0 where it was not.
-func (p *Plan) signals(happened []Happened, late time.Duration, parents func(values []string) []incident.Parent) []incident.Signal {
+// signals are what people are to know of what happened to a rule. late says why they come late, if they
+// do.
+func (p *Plan) signals(happened []Happened, late string, parents func(values []string) []incident.Parent) []incident.Signal {
 	var out []incident.Signal
 	for _, h := range happened {
 		e := h.Event
@@ -61,8 +61,8 @@ func (p *Plan) signals(happened []Happened, late time.Duration, parents func(val
 			continue
 		}
 		s := incident.Signal{Instance: p.Instance(h), At: unix(e.Slot), Worst: e.Worst, Reason: e.Reason}
-		if e.Late && late > 0 {
-			s.Late = "alerting was down for " + rule.Spell(rule.Duration(late/time.Second))
+		if e.Late {
+			s.Late = late
 		}
 		switch e.Kind {
 		case rule.EventFire, rule.EventReopened, rule.EventFlapping:
