@@ -83,6 +83,10 @@ describe("duty", () => {
     ];
     expect(gapWords(gaps, "local", now).map(plain)).toEqual(["Nobody is on call from now to 16:00 (2 h).", "Nobody is on call from Sat 20:00 to Mon 08:00 (1 d 12 h)."]);
   });
+  test("many gaps are counted", () => {
+    const gaps = [21, 22, 23, 24, 25].map((day) => ({ from: `2026-08-${day}T18:00:00Z`, to: `2026-08-${day}T20:00:00Z` }));
+    expect(gapWords(gaps, "local", now).map(plain)).toEqual(["Nobody is on call from 20:00 to 22:00 (2 h).", "Nobody is on call from Sat 20:00 to Sat 22:00 (2 h).", "And 3 more times in the next 7 d."]);
+  });
   test("a schedule without people is one gap", () => {
     expect(gapWords([{ from: "2026-08-17T00:00:00Z", to: "2026-09-14T00:00:00Z" }], "local", now)).toEqual(["Nobody is on call now and in the next 7 d."]);
   });

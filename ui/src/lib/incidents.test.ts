@@ -14,6 +14,7 @@ function detail(more: Partial<IncidentDetail> = {}, of: Partial<Incident> = {}):
   return { incident: incident("a", of), labels: {}, instances: [], causes: [], affected: [], entries: [], deliveries: [], ...more };
 }
 
+const upper = (id: string) => id.toUpperCase();
 const over = (id: string, day: string, more: Partial<Incident> = {}) =>
   incident(id, { state: "resolved", since: at(`${day}T10:00:00`), opened_at: at(`${day}T10:05:00`), resolved_at: at(`${day}T10:30:00`), outcome: "recovered", ...more });
 
@@ -49,11 +50,11 @@ test("open ones stand first, then each day", () => {
 });
 
 describe("careWords", () => {
-  const say = (d: IncidentDetail) => plain(careWords(d, "utc", now));
-  test("names who looks after it", () => expect(say(detail({}, { acknowledged_by: "ada", acknowledged_at: at("21T02:45:00") }))).toBe("ada looks after it since 02:45."));
+  const say = (d: IncidentDetail) => plain(careWords(d, upper, "utc", now));
+  test("names who looks after it", () => expect(say(detail({}, { acknowledged_by: "ada", acknowledged_at: at("21T02:45:00") }))).toBe("ADA looks after it since 02:45."));
   test("says when the next step is", () => expect(say(detail({}, { next_at: at("21T02:55:00") }))).toBe("Nobody has acknowledged it; the next step is at 02:55."));
   test("says why nobody is told", () => expect(say(detail({ waits_for: "quiet hours", wait_until: at("21T06:00:00") }))).toBe("Nobody is told yet: quiet hours, until 06:00."));
-  test("has nothing to say of one that is over", () => expect(careWords({ ...detail(), incident: over("a", "20") }, "utc", now)).toBeUndefined());
+  test("has nothing to say of one that is over", () => expect(careWords({ ...detail(), incident: over("a", "20") }, upper, "utc", now)).toBeUndefined());
 });
 
 test("the timeline begins with the first symptom and ends now", () => {
