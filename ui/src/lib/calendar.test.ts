@@ -69,6 +69,7 @@ describe("duty", () => {
   ];
   const say = (all: OncallShift[]) => plain(dutyWords(duty(all, now), name, "local", now));
   test("shifts of one person that touch are one", () => expect(joined(shifts).map((one) => one.person)).toEqual(["ada", "bo"]));
+  test("an override may stay by itself", () => expect(joined([{ ...shifts[0]!, override: true }, shifts[1]!], true)).toHaveLength(2));
   test("says who, until when and who is next", () => expect(say(shifts)).toBe("Ada until Mon 09:00, then Bo"));
   test("says that nobody is after that", () => expect(say([shifts[0]!, shift("bo", "2026-08-23T07:00:00Z", "2026-08-24T07:00:00Z")])).toBe("Ada until Sat 09:00, then nobody"));
   test("says that nobody is on call", () => {

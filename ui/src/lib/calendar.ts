@@ -94,12 +94,12 @@ export function moment(at: number, zone: Zone, now: number): string {
   return at > now && at - now < 6 * day ? `${name} ${time}` : `${name} ${date(at, zone, now)} ${time}`;
 }
 
-/** Shifts of one person that touch are one: a hand-over to oneself is none. */
-export function joined(shifts: readonly OncallShift[]): OncallShift[] {
+/** Shifts of one person that touch are one: a hand-over to oneself is none. apart keeps overrides by themselves. */
+export function joined(shifts: readonly OncallShift[], apart = false): OncallShift[] {
   const out: OncallShift[] = [];
   for (const shift of shifts) {
     const last = out.at(-1);
-    if (last && last.person === shift.person && Date.parse(last.to) >= Date.parse(shift.from)) out[out.length - 1] = { ...last, to: shift.to };
+    if (last && last.person === shift.person && !(apart && last.override !== shift.override) && Date.parse(last.to) >= Date.parse(shift.from)) out[out.length - 1] = { ...last, to: shift.to };
     else out.push(shift);
   }
   return out;

@@ -25,6 +25,10 @@ describe("incidentsSentence", () => {
     expect(say([incident("a", { severity: "mail", title: "disk is filling" }), incident("b"), incident("c", { severity: "ticket" })])).toBe(
       "3 open: checkout answers 7.2 % errors since 02:41 (12 min), and 2 more.",
     ));
+  test("names one that nobody looks after before others", () =>
+    expect(say([incident("a", { acknowledged_by: "ada", title: "search is slow", opened_at: at("21T02:50:00") }), incident("b")])).toBe(
+      "2 open: checkout answers 7.2 % errors since 02:41 (12 min), and 1 more.",
+    ));
   test("says how long it has been quiet", () => expect(say([over("a", "20")])).toBe("All quiet for 16 h."));
   test("says so when there was nothing", () => expect(say([])).toBe("All quiet: no incident in the last 30 d."));
 });

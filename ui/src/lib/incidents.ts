@@ -9,9 +9,9 @@ export function isOpen(incident: Pick<Incident, "state">): boolean {
   return incident.state === "open";
 }
 
-/** Open ones first, of these the worst, then the newest. */
+/** Open ones first, of these the worst, then those that nobody looks after; then the newest. */
 export function worstFirst(a: Incident, b: Incident): number {
-  return Number(isOpen(b)) - Number(isOpen(a)) || (isOpen(a) ? ranks[a.severity] - ranks[b.severity] : 0) || b.opened_at.localeCompare(a.opened_at);
+  return Number(isOpen(b)) - Number(isOpen(a)) || (isOpen(a) ? ranks[a.severity] - ranks[b.severity] || Number(Boolean(a.acknowledged_by)) - Number(Boolean(b.acknowledged_by)) : 0) || b.opened_at.localeCompare(a.opened_at);
 }
 
 /** How long the trouble has lasted, or did, in milliseconds. */

@@ -62,7 +62,7 @@ export function ScheduleCard({ id, weeks, duty, gaps }: { id: string; weeks: Cal
               <Week
                 key={week.from}
                 week={week}
-                all={[...bars(joined(shifts), week), ...bars(holes.map((one) => ({ ...one, person: "" })), week)].toSorted((a, b) => a.left - b.left)}
+                all={[...bars(joined(shifts, true), week), ...bars(holes.map((one) => ({ ...one, person: "" })), week)].toSorted((a, b) => a.left - b.left)}
                 now={now}
                 zone={zone}
                 name={name}
