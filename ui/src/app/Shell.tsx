@@ -123,7 +123,7 @@ function OpenDot() {
   const open = useQuery(openIncidentsQuery(project)).data?.length ?? 0;
   if (open === 0) return null;
   return (
-    <span className="absolute top-2 left-1/2 ml-1.5 size-2.5 rounded-full border-2 border-s1 bg-bar-bad">
+    <span className="absolute top-2 left-1/2 ml-1.5 size-[10px] rounded-full border-2 border-s1 bg-bar-bad">
       <span className="sr-only">{open} open</span>
     </span>
   );

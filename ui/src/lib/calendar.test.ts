@@ -69,6 +69,7 @@ describe("duty", () => {
   ];
   const say = (all: OncallShift[]) => plain(dutyWords(duty(all, now), name, "local", now));
   test("shifts of one person that touch are one", () => expect(joined(shifts).map((one) => one.person)).toEqual(["ada", "bo"]));
+  test("an override may stay by itself", () => expect(joined([{ ...shifts[0]!, override: true }, shifts[1]!], true)).toHaveLength(2));
   test("says who, until when and who is next", () => expect(say(shifts)).toBe("Ada until Mon 09:00, then Bo"));
   test("says that nobody is after that", () => expect(say([shifts[0]!, shift("bo", "2026-08-23T07:00:00Z", "2026-08-24T07:00:00Z")])).toBe("Ada until Sat 09:00, then nobody"));
   test("says that nobody is on call", () => {
@@ -82,6 +83,10 @@ describe("duty", () => {
       { from: "2026-08-30T18:00:00Z", to: "2026-08-31T06:00:00Z" },
     ];
     expect(gapWords(gaps, "local", now).map(plain)).toEqual(["Nobody is on call from now to 16:00 (2 h).", "Nobody is on call from Sat 20:00 to Mon 08:00 (1 d 12 h)."]);
+  });
+  test("many gaps are counted", () => {
+    const gaps = [21, 22, 23, 24, 25].map((day) => ({ from: `2026-08-${day}T18:00:00Z`, to: `2026-08-${day}T20:00:00Z` }));
+    expect(gapWords(gaps, "local", now).map(plain)).toEqual(["Nobody is on call from 20:00 to 22:00 (2 h).", "Nobody is on call from Sat 20:00 to Sat 22:00 (2 h).", "And 3 more times in the next 7 d."]);
   });
   test("a schedule without people is one gap", () => {
     expect(gapWords([{ from: "2026-08-17T00:00:00Z", to: "2026-09-14T00:00:00Z" }], "local", now)).toEqual(["Nobody is on call now and in the next 7 d."]);

@@ -94,12 +94,12 @@ export function moment(at: number, zone: Zone, now: number): string {
   return at > now && at - now < 6 * day ? `${name} ${time}` : `${name} ${date(at, zone, now)} ${time}`;
 }
 
-/** Shifts of one person that touch are one: a hand-over to oneself is none. */
-export function joined(shifts: readonly OncallShift[]): OncallShift[] {
+/** Shifts of one person that touch are one: a hand-over to oneself is none. apart keeps overrides by themselves. */
+export function joined(shifts: readonly OncallShift[], apart = false): OncallShift[] {
   const out: OncallShift[] = [];
   for (const shift of shifts) {
     const last = out.at(-1);
-    if (last && last.person === shift.person && Date.parse(last.to) >= Date.parse(shift.from)) out[out.length - 1] = { ...last, to: shift.to };
+    if (last && last.person === shift.person && !(apart && last.override !== shift.override) && Date.parse(last.to) >= Date.parse(shift.from)) out[out.length - 1] = { ...last, to: shift.to };
     else out.push(shift);
   }
   return out;
@@ -128,9 +128,9 @@ export function dutyWords({ now: current, next }: Duty, name: (id: string) => st
   return `${name(current.person)} until ${moment(until, zone, now)}${then}`;
 }
 
-/** The gaps that a person should close, in words: those of the next 7 days. */
+/** The gaps that a person should close, in words: the first of those of the next 7 days, and how many more there are. */
 export function gapWords(gaps: readonly OncallGap[], zone: Zone, now: number): string[] {
-  return gaps
+  const all = gaps
     .map((one) => ({ from: Math.max(Date.parse(one.from), now), to: Date.parse(one.to) }))
     .filter((one) => one.to > now && one.from < now + weekMs)
     .map(({ from, to }) => {
@@ -139,6 +139,7 @@ export function gapWords(gaps: readonly OncallGap[], zone: Zone, now: number): s
       if (to >= now + 2 * weekMs) return `Nobody is on call ${begin === "now" ? "now and in the next 7 d" : `${begin} on`}.`;
       return `Nobody is on call ${begin === "now" ? "from now" : begin} to ${moment(to, zone, now)} (${duration(to - from)}).`;
     });
+  return all.length <= 3 ? all : [...all.slice(0, 2), `And ${all.length - 2} more times in the next 7\u00a0d.`];
 }
 
 /** The first line of the page. */

@@ -14,6 +14,7 @@ function detail(more: Partial<IncidentDetail> = {}, of: Partial<Incident> = {}):
   return { incident: incident("a", of), labels: {}, instances: [], causes: [], affected: [], entries: [], deliveries: [], ...more };
 }
 
+const upper = (id: string) => id.toUpperCase();
 const over = (id: string, day: string, more: Partial<Incident> = {}) =>
   incident(id, { state: "resolved", since: at(`${day}T10:00:00`), opened_at: at(`${day}T10:05:00`), resolved_at: at(`${day}T10:30:00`), outcome: "recovered", ...more });
 
@@ -23,6 +24,10 @@ describe("incidentsSentence", () => {
   test("names the worst of several", () =>
     expect(say([incident("a", { severity: "mail", title: "disk is filling" }), incident("b"), incident("c", { severity: "ticket" })])).toBe(
       "3 open: checkout answers 7.2 % errors since 02:41 (12 min), and 2 more.",
+    ));
+  test("names one that nobody looks after before others", () =>
+    expect(say([incident("a", { acknowledged_by: "ada", title: "search is slow", opened_at: at("21T02:50:00") }), incident("b")])).toBe(
+      "2 open: checkout answers 7.2 % errors since 02:41 (12 min), and 1 more.",
     ));
   test("says how long it has been quiet", () => expect(say([over("a", "20")])).toBe("All quiet for 16 h."));
   test("says so when there was nothing", () => expect(say([])).toBe("All quiet: no incident in the last 30 d."));
@@ -49,11 +54,11 @@ test("open ones stand first, then each day", () => {
 });
 
 describe("careWords", () => {
-  const say = (d: IncidentDetail) => plain(careWords(d, "utc", now));
-  test("names who looks after it", () => expect(say(detail({}, { acknowledged_by: "ada", acknowledged_at: at("21T02:45:00") }))).toBe("ada looks after it since 02:45."));
+  const say = (d: IncidentDetail) => plain(careWords(d, upper, "utc", now));
+  test("names who looks after it", () => expect(say(detail({}, { acknowledged_by: "ada", acknowledged_at: at("21T02:45:00") }))).toBe("ADA looks after it since 02:45."));
   test("says when the next step is", () => expect(say(detail({}, { next_at: at("21T02:55:00") }))).toBe("Nobody has acknowledged it; the next step is at 02:55."));
   test("says why nobody is told", () => expect(say(detail({ waits_for: "quiet hours", wait_until: at("21T06:00:00") }))).toBe("Nobody is told yet: quiet hours, until 06:00."));
-  test("has nothing to say of one that is over", () => expect(careWords({ ...detail(), incident: over("a", "20") }, "utc", now)).toBeUndefined());
+  test("has nothing to say of one that is over", () => expect(careWords({ ...detail(), incident: over("a", "20") }, upper, "utc", now)).toBeUndefined());
 });
 
 test("the timeline begins with the first symptom and ends now", () => {

@@ -9,9 +9,9 @@ export function isOpen(incident: Pick<Incident, "state">): boolean {
   return incident.state === "open";
 }
 
-/** Open ones first, of these the worst, then the newest. */
+/** Open ones first, of these the worst, then those that nobody looks after; then the newest. */
 export function worstFirst(a: Incident, b: Incident): number {
-  return Number(isOpen(b)) - Number(isOpen(a)) || (isOpen(a) ? ranks[a.severity] - ranks[b.severity] : 0) || b.opened_at.localeCompare(a.opened_at);
+  return Number(isOpen(b)) - Number(isOpen(a)) || (isOpen(a) ? ranks[a.severity] - ranks[b.severity] || Number(Boolean(a.acknowledged_by)) - Number(Boolean(b.acknowledged_by)) : 0) || b.opened_at.localeCompare(a.opened_at);
 }
 
 /** How long the trouble has lasted, or did, in milliseconds. */
@@ -59,10 +59,10 @@ export function incidentSentence(incident: Incident, zone: Zone, now: number): s
 }
 
 /** Whether somebody looks after it, and what comes next where nobody does. */
-export function careWords(detail: IncidentDetail, zone: Zone, now: number): string | undefined {
+export function careWords(detail: IncidentDetail, name: (id: string) => string, zone: Zone, now: number): string | undefined {
   const { incident } = detail;
   if (!isOpen(incident)) return undefined;
-  if (incident.acknowledged_by) return `${incident.acknowledged_by} looks after it${incident.acknowledged_at ? ` since ${stamp(Date.parse(incident.acknowledged_at), zone, now)}` : ""}.`;
+  if (incident.acknowledged_by) return `${name(incident.acknowledged_by)} looks after it${incident.acknowledged_at ? ` since ${stamp(Date.parse(incident.acknowledged_at), zone, now)}` : ""}.`;
   if (detail.held_by) return `Nobody is told: ${detail.held_by} is bad too, which explains it.`;
   if (detail.waits_for) return `Nobody is told yet: ${detail.waits_for}${detail.wait_until ? `, until ${stamp(Date.parse(detail.wait_until), zone, now)}` : ""}.`;
   if (incident.severity !== "page") return undefined;

@@ -40,7 +40,7 @@ export function DigestPage() {
               <label htmlFor={id} className="text-data text-muted">
                 Team
               </label>
-              <select id={id} value={team ?? ""} onChange={(event) => void navigate({ search: (was) => ({ ...was, team: event.target.value || undefined }) })} className={`${fieldClass} w-auto`}>
+              <select id={id} value={team ?? ""} onChange={(event) => void navigate({ search: (was) => ({ ...was, team: event.target.value || undefined }) })} className={`${fieldClass} w-auto!`}>
                 <option value="">all teams</option>
                 {teams.map((one) => (
                   <option key={one.team.id} value={one.team.id}>

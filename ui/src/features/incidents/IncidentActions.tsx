@@ -8,6 +8,7 @@ import { fieldClass } from "../../components/Field";
 import { Menu, MenuItem, MenuLabel, MenuSeparator } from "../../components/Menu";
 import { ErrorNote, Kbd } from "../../components/Page";
 import { api, data, type IncidentDetail } from "../../lib/api";
+import { usePeople } from "./people";
 import { isOpen, silenceOf } from "../../lib/incidents";
 import { useKeys } from "../../lib/keys";
 import { announce, useProject } from "../../lib/page";
@@ -59,7 +60,7 @@ export function IncidentActions({ detail }: { detail: IncidentDetail }) {
       await done(`Silenced: ${matchersText(matchers)}`);
     },
   });
-  const mine = incident.acknowledged_by !== undefined && incident.acknowledged_by === session?.user?.email;
+  const mine = useMe(session?.user?.email, incident.acknowledged_by);
   const acknowledge = () => {
     if (!open || mine || act.isPending) return false;
     act.mutate("acknowledge");
@@ -72,7 +73,7 @@ export function IncidentActions({ detail }: { detail: IncidentDetail }) {
       <div
         role="group"
         aria-label="Actions"
-        className="flex flex-wrap items-center gap-2 max-md:fixed max-md:inset-x-0 max-md:bottom-[calc(53px+env(safe-area-inset-bottom))] max-md:z-20 max-md:flex-nowrap max-md:border-t max-md:border-line max-md:bg-s1 max-md:p-2 max-md:[&>*]:min-h-12 print:hidden"
+        className="flex flex-wrap items-center gap-2 max-md:fixed max-md:inset-x-0 max-md:bottom-[calc(3.25rem+1px+env(safe-area-inset-bottom))] max-md:z-20 max-md:flex-nowrap max-md:border-t max-md:border-line max-md:bg-s1 max-md:p-2 max-md:[&>*]:min-h-12 print:hidden"
       >
         {open && !incident.acknowledged_by && (
           <Button kind="primary" className="max-md:flex-1" disabled={act.isPending} aria-keyshortcuts="a" onClick={acknowledge}>
@@ -150,6 +151,13 @@ export function IncidentActions({ detail }: { detail: IncidentDetail }) {
       )}
     </>
   );
+}
+
+/** Whether an incident is acknowledged by who is signed in: by the id of that person, or by the address where there is none. */
+function useMe(email: string | undefined, by: string | undefined): boolean {
+  const people = usePeople();
+  if (!email || !by) return false;
+  return by === email || people.some((one) => one.id === by && one.email.toLowerCase() === email.toLowerCase());
 }
 
 function NoteDialog({ detail, onClose, onDone }: { detail: IncidentDetail; onClose: () => void; onDone: () => Promise<void> }) {

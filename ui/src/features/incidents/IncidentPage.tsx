@@ -14,6 +14,7 @@ import { useAnswer, useNow, useProject, useTitle } from "../../lib/page";
 import { usePref } from "../../lib/prefs";
 import { IncidentActions } from "./IncidentActions";
 import { IncidentChart } from "./IncidentChart";
+import { useNames } from "./people";
 
 const route = getRouteApi("/p/$project/incidents/$incident");
 
@@ -47,7 +48,8 @@ function Detail({ detail, sentence }: { detail: IncidentDetail; sentence: string
   const now = useNow();
   const { incident } = detail;
   const dossier = dossierOf(detail.dossier);
-  const care = careWords(detail, zone, now);
+  const name = useNames();
+  const care = careWords(detail, name, zone, now);
   const act = detail.instances.find((one) => !one.resolved_at) ?? detail.instances[0];
   return (
     <>
@@ -254,6 +256,7 @@ const looks: Record<EntryTone, { icon: LucideIcon; tone: string }> = {
 
 function Timeline({ detail, now }: { detail: IncidentDetail; now: number }) {
   const zone = usePref("zone");
+  const name = useNames();
   return (
     <Panel title="Timeline">
       <ol className="px-3 py-2">
@@ -266,7 +269,7 @@ function Timeline({ detail, now }: { detail: IncidentDetail; now: number }) {
               <div className="min-w-0 flex-1">
                 <p className="text-data text-muted">
                   {one.kind === "now" ? "now" : <When at={one.at} mode="clock" precision="second" />}
-                  {one.person && ` · ${one.person}`}
+                  {one.person && ` · ${name(one.person)}`}
                 </p>
                 <p className="wrap-anywhere whitespace-pre-wrap">{proseTimes(one.text, zone, now)}</p>
               </div>
@@ -312,7 +315,7 @@ function Told({ deliveries }: { deliveries: Delivery[] }) {
 
 function DeliveryRow({ delivery, name }: { delivery: Delivery; name: string }) {
   const [open, setOpen] = useState(false);
-  const { word, tone } = states[delivery.state];
+  const { word, tone } = delivery.state === "due" && delivery.attempts > 0 ? { word: "tries again", tone: "text-warn" } : states[delivery.state];
   return (
     <li className="border-b border-line last:border-b-0">
       <button type="button" aria-expanded={open} onClick={() => setOpen(!open)} className="flex w-full items-start gap-2 px-3 py-2 text-left hover:bg-s2">

@@ -18,6 +18,7 @@ import { isLive } from "../../lib/range";
 import { runRange } from "../../lib/runs";
 import { useRange } from "../../lib/useRange";
 import { useStay } from "../../lib/useStay";
+import { useNames } from "./people";
 
 const route = getRouteApi("/p/$project/incidents");
 
@@ -124,7 +125,7 @@ function Row({ incident, now }: { incident: Incident; now: number }) {
         </Link>
         <Tags incident={incident} />
       </div>
-      <p className="truncate text-data max-lg:hidden">
+      <p className="line-clamp-2 text-data max-lg:hidden">
         <Care incident={incident} />
       </p>
       <p className="text-data text-muted max-md:order-3">
@@ -144,9 +145,10 @@ function Row({ incident, now }: { incident: Incident; now: number }) {
 }
 
 function Care({ incident }: { incident: Incident }) {
+  const name = useNames();
   if (incident.state === "merged") return <span className="text-muted">part of another</span>;
   if (!isOpen(incident)) return <span className="text-muted">{incident.false_alarm ? "false alarm" : (incident.outcome ?? "resolved")}</span>;
-  if (incident.acknowledged_by) return <span className="text-ok">{incident.acknowledged_by} looks after it</span>;
+  if (incident.acknowledged_by) return <span className="text-ok">{name(incident.acknowledged_by)} looks after it</span>;
   return <span className={incident.severity === "page" ? "text-bad" : "text-muted"}>not acknowledged</span>;
 }
 

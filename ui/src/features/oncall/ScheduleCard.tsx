@@ -62,7 +62,7 @@ export function ScheduleCard({ id, weeks, duty, gaps }: { id: string; weeks: Cal
               <Week
                 key={week.from}
                 week={week}
-                all={[...bars(joined(shifts), week), ...bars(holes.map((one) => ({ ...one, person: "" })), week)].toSorted((a, b) => a.left - b.left)}
+                all={[...bars(joined(shifts, true), week), ...bars(holes.map((one) => ({ ...one, person: "" })), week)].toSorted((a, b) => a.left - b.left)}
                 now={now}
                 zone={zone}
                 name={name}
@@ -127,11 +127,11 @@ function Week({ week, all, now, zone, name, color, onCover }: WeekProps) {
                 aria-label={over ? words : `${words}: put somebody else`}
                 onClick={() => onCover(shift)}
                 style={shift.person ? { borderColor: `var(${color(shift.person)})` } : {}}
-                className={`flex size-full min-w-0 items-center overflow-hidden border-t-[3px] px-1.5 text-left text-data ${
+                className={`flex size-full min-w-0 items-center overflow-hidden border-t-[3px] px-1.5 text-left max-sm:px-0.5 text-data ${
                   shift.person ? `bg-s2 hover:bg-s3 ${shift.override ? "border-dashed" : ""}` : "border-dashed border-bad text-bad hover:bg-s2"
                 } ${before ? "" : "rounded-l-sm"} ${after ? "" : "rounded-r-sm"} ${over ? "text-muted" : ""}`}
               >
-                <span className="truncate">{shift.person ? name(shift.person) : "nobody"}</span>
+                <span className={`truncate ${shift.person || width > 0.2 ? "" : "max-sm:hidden"}`}>{shift.person ? (width < 0.15 ? name(shift.person).split(" ", 1)[0] : name(shift.person)) : "nobody"}</span>
               </button>
             </li>
           );

@@ -75,7 +75,7 @@ export function PickList({ label, hint, value, choices, onChange, ordered = fals
           </span>
         ))}
         {rest.length > 0 && (
-          <select aria-label={`Add to: ${label}`} value="" onChange={(event) => onChange([...value, event.target.value])} className={`${fieldClass} w-auto max-w-56`}>
+          <select aria-label={`Add to: ${label}`} value="" onChange={(event) => onChange([...value, event.target.value])} className={`${fieldClass} w-auto! max-w-56`}>
             <option value="">Add…</option>
             {rest.map((one) => (
               <option key={one.id} value={one.id}>
@@ -95,7 +95,7 @@ export function PickList({ label, hint, value, choices, onChange, ordered = fals
 export function HoursField({ label, hint, value, onChange }: { label: string; hint?: ReactNode; value: readonly Hours[]; onChange: (value: Hours[]) => void }) {
   const list = useId();
   const set = (i: number, change: Partial<Hours>) => onChange(value.map((one, j) => (j === i ? { ...one, ...change } : one)));
-  const time = { required: true, pattern: hoursPattern, title: "A time such as 08:00", maxLength: 5, inputMode: "numeric" as const, className: `${fieldClass} w-20 font-mono` };
+  const time = { required: true, pattern: hoursPattern, title: "A time such as 08:00", maxLength: 5, inputMode: "numeric" as const, className: `${fieldClass} w-20! font-mono` };
   return (
     <fieldset>
       <legend className="mb-1 text-data">{label}</legend>
@@ -106,7 +106,7 @@ export function HoursField({ label, hint, value, onChange }: { label: string; hi
       </datalist>
       {value.map((one, i) => (
         <div key={i} className="mb-1.5 flex flex-wrap items-center gap-2 text-data text-muted">
-          <input aria-label="Days" list={list} value={one.days} placeholder="every day" maxLength={40} onChange={(event) => set(i, { days: event.target.value })} className={`${fieldClass} w-36`} />
+          <input aria-label="Days" list={list} value={one.days} placeholder="every day" maxLength={40} onChange={(event) => set(i, { days: event.target.value })} className={`${fieldClass} w-36!`} />
           <span>from</span>
           <input aria-label="From" {...time} value={one.from} onChange={(event) => set(i, { from: event.target.value })} />
           <span>to</span>

@@ -111,13 +111,13 @@ function Form({ stored }: { stored: StoredWindow | undefined }) {
             {["daily", "weekly", "monthly"].includes(repeat.kind) && (
               <label className="flex items-center gap-2 text-data text-muted">
                 every
-                <input type="number" min={1} max={99} required value={repeat.interval} onChange={(event) => setRepeat({ ...repeat, interval: Number(event.target.value) })} className={`${fieldClass} w-20`} />
+                <input type="number" min={1} max={99} required value={repeat.interval} onChange={(event) => setRepeat({ ...repeat, interval: Number(event.target.value) })} className={`${fieldClass} w-20!`} />
               </label>
             )}
             <label htmlFor={kindID} className="sr-only">
               Repetition
             </label>
-            <select id={kindID} value={repeat.kind} onChange={(event) => setRepeat({ ...repeat, kind: event.target.value as Repeat["kind"], text: repeatText(repeat) ?? repeat.text })} className={`${fieldClass} w-auto`}>
+            <select id={kindID} value={repeat.kind} onChange={(event) => setRepeat({ ...repeat, kind: event.target.value as Repeat["kind"], text: repeatText(repeat) ?? repeat.text })} className={`${fieldClass} w-auto!`}>
               {kinds.map((one) => (
                 <option key={one.kind} value={one.kind}>
                   {one.name}
