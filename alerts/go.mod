@@ -5,13 +5,14 @@ go 1.26.0
 require (
 	github.com/adhocore/gronx v1.20.4
 	github.com/google/go-cmp v0.7.0
+	github.com/wneessen/go-mail v0.8.1
+	golang.org/x/image v0.47.0
 	pgregory.net/rapid v1.3.0
 )
 
 require (
-	github.com/wneessen/go-mail v0.8.1 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
-	golang.org/x/image v0.47.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 )

@@ -291,8 +291,15 @@ func read(organisation string, documents []catalog.Document, log *slog.Logger) *
 			log.Warn("document left out", "kind", doc.Kind, "document", doc.ID, "organisation_id", organisation, "err", err)
 		}
 	}
+	if len(b.Receivers) == 0 {
+		limit := limits["email"]
+		b.Receivers[Everybody] = incident.Receiver{ID: Everybody, Name: "E-mail to everybody", Kind: "email", Limit: limit.count, Per: limit.per}
+	}
 	return incident.NewBook(b)
 }
+
+// Everybody is the receiver of an organisation that has set up none: a mail to all of its people.
+const Everybody = "everybody"
 
 func into[T any](all map[string]T, doc catalog.Document, complete func(T) T) error {
 	var v T
@@ -626,11 +633,10 @@ func (s *session) resolve(ctx context.Context, signal incident.Signal) error {
 // note makes a line of the digest.
 func (s *session) note(signal incident.Signal) {
 	in := signal.Instance
+	l := in.Line()
+	l.Section, l.Text, l.To, l.Worst = signal.Section, signal.Text, signal.At, signal.Worst
 	for _, to := range s.book.Places(in) {
-		s.line(in.Project, to.Team, in.Key+"@"+strconv.FormatInt(signal.At.Unix(), 10), incident.Line{
-			Section: signal.Section, Text: signal.Text, Rule: in.Rule, Name: in.Name, Kind: string(in.Kind), Service: in.Labels["service"],
-			From: in.Since, To: signal.At, Worst: signal.Worst,
-		})
+		s.line(in.Project, to.Team, in.Key+"@"+strconv.FormatInt(signal.At.Unix(), 10), l)
 	}
 }
 

@@ -338,7 +338,7 @@ func (s *session) message(ctx context.Context, p posting, key string) (notify.Me
 	w := p.w
 	m := notify.Message{
 		Key: key, Incident: w.ID, Seq: int(p.send.Seq), Action: p.send.Action, Severity: string(p.send.Severity), Loud: p.send.Loud,
-		Organisation: w.Organisation, ProjectNumber: w.Project, Team: s.book.Teams[w.Team].Name,
+		ProjectNumber: w.Project, Team: s.book.Teams[w.Team].Name,
 		Title: w.Title, At: s.now, Since: w.Since, Late: w.Late, Labels: w.Labels,
 		Zone: cmp.Or(s.book.People[p.to.Person].Zone, s.book.Teams[w.Team].Zone),
 	}

@@ -161,11 +161,15 @@ type Entry struct {
 type Line struct {
 	Section string `json:"section"`
 	Text    string `json:"text"`
-	// Rule and Name say whose line it is; Service, From, To and Worst what happened.
+	// Rule, Name and Group say whose line it is; Service, From, To and Worst what happened, in Unit
+	// and against Limit.
 	Rule     string    `json:"rule,omitempty"`
 	Name     string    `json:"name,omitempty"`
+	Group    string    `json:"group,omitempty"`
 	Kind     string    `json:"kind,omitempty"`
 	Service  string    `json:"service,omitempty"`
+	Unit     string    `json:"unit,omitempty"`
+	Limit    string    `json:"limit,omitempty"`
 	From     time.Time `json:"from,omitzero"`
 	To       time.Time `json:"to,omitzero"`
 	Worst    float64   `json:"worst,omitempty"`
@@ -190,6 +194,10 @@ func (c *Change) note(at time.Time, kind, format string, args ...any) {
 // Fire takes in an instance that is bad from now on.
 func (i *Incident) Fire(b *Book, s Signal, now time.Time, c *Change) {
 	in := s.Instance
+	if i.State == Open && i.Bad(in.Key) {
+		i.refresh(in)
+		return
+	}
 	again := i.State == Resolved
 	fresh := i.State == "" || again
 	switch {
@@ -254,12 +262,24 @@ func (i *Incident) Fire(b *Book, s Signal, now time.Time, c *Change) {
 		i.announce(b, now, c)
 	case raised:
 		c.note(now, "raised", "The severity is %s now", i.Severity)
-		i.ToldAt = time.Time{} // nobody has been told of this severity
 		i.announce(b, now, c)
 	default:
 		i.fresh(in, now)
 	}
 	i.Tick(b, now, c)
+}
+
+// refresh takes in what is said again of an instance that is bad already.
+func (i *Incident) refresh(in Instance) {
+	for _, list := range [][]Instance{i.Instances, i.Causes} {
+		for n := range list {
+			if list[n].Key == in.Key && list[n].Open() {
+				in.Since, in.FiredAt = list[n].Since, list[n].FiredAt
+				list[n] = in
+			}
+		}
+	}
+	i.Title = i.headline()
 }
 
 // demoteCauses makes those instances causes that users do not feel: a symptom explains why they matter.
@@ -362,10 +382,10 @@ func (i *Incident) quiet(b *Book, now time.Time) (until time.Time, held bool) {
 
 // escalate executes the stage that is due.
 func (i *Incident) escalate(b *Book, now time.Time, c *Change) {
-	first := i.ToldAt.IsZero()
+	first := i.Stage == (oncall.Stage{})
 	send := Send{Action: notify.Trigger, Severity: rule.Page, Loud: true}
 	if i.Receiver != "" { // a fold
-		if first {
+		if i.ToldAt.IsZero() {
 			send.To = []Recipient{{Receiver: i.Receiver, Due: now}}
 			i.send(send, now, c)
 		}
@@ -713,11 +733,12 @@ func (i *Incident) outcome() string {
 const byHand rule.Reason = "by_hand"
 
 func (i *Incident) line(section, text string, now time.Time) Line {
-	l := Line{Section: section, Text: text, Service: i.Labels["service"], From: i.Since, To: now, Incident: i.ID}
+	l := Line{}
 	if len(i.Instances) > 0 {
-		in := i.Instances[0]
-		l.Rule, l.Name, l.Kind, l.Worst = in.Rule, in.Name, string(in.Kind), in.Worst
+		l = i.Instances[0].Line()
+		l.Worst = i.Instances[0].Worst
 	}
+	l.Section, l.Text, l.Service, l.From, l.To, l.Incident = section, text, i.Labels["service"], i.Since, now, i.ID
 	return l
 }
 

@@ -135,13 +135,32 @@ func Draw(p Plot) ([]byte, error) {
 	c.line(p.Values, x, y)
 	c.labels(p, zone, y)
 
-	paletted := image.NewPaletted(c.image.Bounds(), chartPalette)
-	draw.Draw(paletted, paletted.Bounds(), c.image, image.Point{}, draw.Src)
 	var out bytes.Buffer
-	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&out, paletted); err != nil {
+	if err := png.Encode(&out, paletted(c.image)); err != nil {
 		return nil, fmt.Errorf("encode the chart: %w", err)
 	}
 	return out.Bytes(), nil
+}
+
+// paletted takes the nearest colour of the palette for each point, and looks for each colour once.
+func paletted(from *image.RGBA) *image.Paletted {
+	out := image.NewPaletted(from.Bounds(), chartPalette)
+	nearest := map[[4]byte]uint8{}
+	var last [4]byte
+	var lastIndex uint8
+	for i := range out.Pix {
+		point := [4]byte(from.Pix[4*i : 4*i+4])
+		if i == 0 || point != last {
+			index, known := nearest[point]
+			if !known {
+				index = uint8(chartPalette.Index(color.RGBA{point[0], point[1], point[2], point[3]}))
+				nearest[point] = index
+			}
+			last, lastIndex = point, index
+		}
+		out.Pix[i] = lastIndex
+	}
+	return out
 }
 
 // extent is from zero, or the least value below it, to a little over the greatest.

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"github.com/midwatch/midwatch/alerts/notify"
 	"github.com/midwatch/midwatch/alerts/notify/notifytest"
@@ -264,4 +265,33 @@ func TestAChartOfNoiseStaysSmall(t *testing.T) {
 		t.Errorf("%d bytes", len(picture))
 	}
 	t.Logf("%d bytes", len(picture))
+}
+
+func TestBoundingAndRenderingTakeAnyText(t *testing.T) {
+	text := rapid.Custom(func(t *rapid.T) string {
+		parts := rapid.SliceOfN(rapid.OneOf(
+			rapid.String(),
+			rapid.SampledFrom([]string{"password=", "://a:b@", "Bearer ", "xoxb-", "(hidden)", "abcdefghijklmnop", "\u202e", "\x00", "\n", "…", "{{", "</p>", "5 %"}),
+		), 0, 12).Draw(t, "parts")
+		return strings.Repeat(strings.Join(parts, ""), rapid.IntRange(1, 40).Draw(t, "times"))
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		m := notifytest.Page()
+		m.Title, m.Late, m.FirstAction = text.Draw(t, "title"), text.Draw(t, "late"), text.Draw(t, "first action")
+		m.Sections[0].Lines[0] = notify.Line{Text: text.Draw(t, "line"), Link: text.Draw(t, "link")}
+		m.Labels = map[string]string{text.Draw(t, "name"): text.Draw(t, "value")}
+		m = m.Bounded()
+		if diff := cmp.Diff(m, m.Bounded()); diff != "" {
+			t.Fatalf("bounding twice changes more:\n%s", diff)
+		}
+		if utf8.RuneCountInString(m.Title) > 120 || strings.ContainsAny(m.Heading(), "\r\n\x00\u202e") {
+			t.Fatalf("title %q", m.Title)
+		}
+		if first, _, _ := strings.Cut(notify.Text(m), "\n"); first != m.Heading() {
+			t.Fatalf("line 1 is %q", first)
+		}
+		if _, err := notify.HTML(m, ""); err != nil {
+			t.Fatal(err)
+		}
+	})
 }

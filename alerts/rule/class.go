@@ -137,7 +137,7 @@ var aggregates = []string{"avg", "sum", "min", "max", "last", "count", "rate", "
 // Quantile is the share of an aggregate such as "p99.9", 0.999.
 func Quantile(aggregate string) (float64, bool) {
 	text, ok := strings.CutPrefix(aggregate, "p")
-	if !ok || len(text) < 2 || len(text) > 6 || text[0] < '0' || text[0] > '9' {
+	if !ok || len(text) > 6 || strings.Trim(text, "0123456789.") != "" {
 		return 0, false
 	}
 	v, err := strconv.ParseFloat(text, 64)

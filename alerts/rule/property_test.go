@@ -24,7 +24,7 @@ type history struct {
 func pick[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }
 
 func randomHistory(seed uint64) history {
-	r := rand.New(rand.NewPCG(seed, 4)) //nolint:gosec // a repeatable history
+	r := rand.New(rand.NewPCG(seed, 4))
 	m := Machine{
 		Interval: pick[int64](r, 30, 60, 60, 300), For: pick[int64](r, 0, 60, 90, 180, 300, 600),
 		RecoverFor: pick[int64](r, 0, 60, 300), Reopen: pick[int64](r, 0, 600, 900),
@@ -72,7 +72,7 @@ func (h history) run(each func(i int, s *State, events []Event)) State {
 
 func forRandomHistories(t *testing.T, n int, check func(t *testing.T, h history)) {
 	t.Helper()
-	for seed := range uint64(n) { //nolint:gosec // small
+	for seed := range uint64(n) {
 		check(t, randomHistory(seed))
 		if t.Failed() {
 			return
@@ -182,7 +182,7 @@ func TestP2TriggersAndResolvesAlternate(t *testing.T) {
 func TestP3ACrashAtAnySlotChangesNothing(t *testing.T) {
 	forRandomHistories(t, histories, func(t *testing.T, h history) {
 		want := h.run(nil)
-		at := int(h.seed) % len(h.verdicts) //nolint:gosec // small
+		at := int(h.seed) % len(h.verdicts)
 		var checkpoint []byte
 		h.run(func(i int, s *State, _ []Event) {
 			if i == at {
@@ -253,7 +253,7 @@ func TestACatchUpEndsInTheStateOfWhoWasNeverDown(t *testing.T) {
 	forRandomHistories(t, histories, func(t *testing.T, h history) {
 		want := h.run(nil)
 		n := len(h.verdicts)
-		down := min(n, 1+int(h.seed%uint64(3600/h.m.Interval))) //nolint:gosec // small
+		down := min(n, 1+int(h.seed%uint64(3600/h.m.Interval)))
 		m, s := []Machine{h.m}, make([]State, 1)
 		told := map[int]bool{} // incidents that were announced and not resolved
 		tell := func(events []Event) {

@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/midwatch/midwatch/alerts/match"
 )
 
 // Kind is what a rule looks at.
@@ -262,12 +264,8 @@ type IssueQuery struct {
 	Levels []string `json:"levels,omitempty"`
 }
 
-// Match compares a label. Op is "=", "!=", "=~" or "!~"; regular expressions are anchored.
-type Match struct {
-	Label string `json:"label"`
-	Op    string `json:"op"`
-	Value string `json:"value"`
-}
+// Match is a condition on a label, in the language of routes and silences.
+type Match = match.Matcher
 
 // Duration is a length of time in whole seconds. As text it reads "5m", "1h30m", "3d".
 type Duration int64
@@ -562,10 +560,12 @@ func or[T comparable](v, def T) T {
 // Identity is a hash of the fields whose change means that what is known about the rule's groups is
 // about something else: kind and query. State survives every other edit.
 func Identity(r Rule) string {
+	q := r.WithDefaults().Query
+	q.Unit, q.Regions, q.MinAbs, q.Issue = "", 0, 0, nil // how it is told, and limits
 	text, err := json.Marshal(struct {
 		Kind  Kind
 		Query Query
-	}{r.Kind, r.WithDefaults().Query})
+	}{r.Kind, q})
 	if err != nil { // only a NaN can do that
 		text = []byte(r.ID)
 	}
@@ -588,12 +588,12 @@ func hash(parts ...string) uint64 {
 
 // Shard is the shard of n that evaluates the rule.
 func Shard(project, id string, n int) int {
-	return int(hash(project, id) % uint64(max(n, 1))) //nolint:gosec // below n
+	return int(hash(project, id) % uint64(max(n, 1)))
 }
 
 // Offset is where in its interval the rule's slots lie, so that not all rules are due at once.
 func Offset(project, id string, interval Duration) int64 {
-	return int64(hash(id, project) % uint64(max(interval, 1))) //nolint:gosec // below the interval
+	return int64(hash(id, project) % uint64(max(interval, 1)))
 }
 
 // Slot is the newest slot at or before now: k*interval + offset, in Unix seconds.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -169,7 +170,7 @@ func TestZeroIsAChoiceAndNotADefault(t *testing.T) {
 }
 
 func TestClassesComeFromTheTable(t *testing.T) {
-	status := []Match{{"http.response.status_code", "=~", "5.."}}
+	status := []Match{{Label: "http.response.status_code", Op: "=~", Value: "5.."}}
 	for _, c := range []struct {
 		kind    Kind
 		query   Query
@@ -184,7 +185,7 @@ func TestClassesComeFromTheTable(t *testing.T) {
 		{Threshold, Query{Metric: "k8s.pod.restarts", Aggregate: "increase"}, false, Cause},
 		{LogMatch, Query{Text: "timeout"}, false, Cause},
 		{LogMatch, Query{Where: status}, false, Symptom},
-		{LogRatio, Query{Where: []Match{{"http.route", "!=", ""}}, Text: "x"}, false, Symptom},
+		{LogRatio, Query{Where: []Match{{Label: "http.route", Op: "!=", Value: ""}}, Text: "x"}, false, Symptom},
 		{LogRatio, Query{Text: "x"}, false, Cause},
 		{Cron, Query{}, true, Symptom},
 		{Cron, Query{}, false, Cause},
@@ -293,8 +294,8 @@ func TestEveryThingThatIsWrongIsNamed(t *testing.T) {
 		"query.source":       func(r *Rule) { r.Query.Source, r.Query.Text = Errors, "x" },
 		"query.aggregate":    func(r *Rule) { r.Query.Aggregate = "median" },
 		"query.bad":          func(r *Rule) { r.Query.Metric = "mine" },
-		"query.where[0]":     func(r *Rule) { r.Query.Where = []Match{{"a", "~", "b"}} },
-		"query.bad[0]":       func(r *Rule) { r.Query.Bad = []Match{{"a", "=~", "("}} },
+		"query.where[0]":     func(r *Rule) { r.Query.Where = []Match{{Label: "a", Op: "~", Value: "b"}} },
+		"query.bad[0]":       func(r *Rule) { r.Query.Bad = []Match{{Label: "a", Op: "=~", Value: "("}} },
 		"query.by[0]":        func(r *Rule) { r.Query.By = []string{"user_id"} },
 		"query.by[1]":        func(r *Rule) { r.Query.By = []string{"host", "host"} },
 		"levels":             func(r *Rule) { r.Levels = nil },
@@ -387,6 +388,19 @@ func TestDetailsAndGuessesDoNotPage(t *testing.T) {
 	}
 }
 
+func TestShortSlotsAreForSymptoms(t *testing.T) {
+	r := checkout()
+	r.Interval = 10
+	if err := Validate(r, Env{}); err != nil {
+		t.Error(err)
+	}
+	r = hot()
+	r.Interval, r.Levels[0].Severity = 10, Ticket
+	if err := Validate(r, Env{}); !slices.Equal(problems(err), []string{"interval"}) {
+		t.Error(err)
+	}
+}
+
 func TestDependenciesDoNotGoInCircles(t *testing.T) {
 	a, b, c := checkout(), checkout(), checkout()
 	a.ID, b.ID, c.ID = "a", "b", "c"
@@ -413,6 +427,25 @@ func TestADelayBelowTheLagIsAWarning(t *testing.T) {
 	}
 	if w := Warnings(r, Env{Lag: 10}); len(w) != 0 {
 		t.Error(w)
+	}
+}
+
+func TestEveryWallMakesALeadingRule(t *testing.T) {
+	for _, wall := range Walls() {
+		r := Rule{
+			Kind: Threshold, Class: Leading, Wall: wall, Consequence: "Orders fail.", TimeToSymptom: Hour, ApprovedBy: "grace",
+		}
+		if class, err := r.Classify(); err != nil || class != Leading {
+			t.Errorf("%s: %v, %v", wall, class, err)
+		}
+	}
+}
+
+func TestEveryKindReadsItsDefaultSource(t *testing.T) {
+	for kind, d := range kinds {
+		if len(reads[kind]) == 0 || reads[kind][0] != d.source {
+			t.Errorf("%s reads %v, and %s by default", kind, reads[kind], d.source)
+		}
 	}
 }
 
@@ -458,4 +491,48 @@ func TestSlotsOfARuleAreSpreadAndStable(t *testing.T) {
 	if Slot(17, Minute, 17) != 17 || Slot(16, Minute, 17) != -43 {
 		t.Error("slots before the first")
 	}
+}
+
+func FuzzARuleIsRefusedOrWorks(f *testing.F) {
+	for _, r := range []Rule{checkout(), hot(), objective()} {
+		text, err := json.Marshal(r)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	f.Add([]byte(`{"id":"a","name":"a","kind":"cron","summary":"{{value}} {{"}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		r, err := Parse(text)
+		if err != nil {
+			return
+		}
+		_ = Warnings(r, Env{Lag: Hour})
+		_, _ = r.Sentence(), Identity(r)
+		if head := r.Headline(0, 0.5, base, base+60); utf8.RuneCountInString(head) > maxHeadline {
+			t.Errorf("a headline has %d characters: %s", utf8.RuneCountInString(head), head)
+		}
+		if Validate(r, Env{Rules: []Rule{checkout()}}) != nil {
+			return
+		}
+		r = r.WithDefaults()
+		_ = r.Expand(r.Summary, 0, 1, nil)
+		for i := range r.Levels {
+			m := r.Machine(i)
+			var s State
+			slot := int64(base)
+			var events []Event
+			for range 300 {
+				slot += m.Interval
+				events = Step(&m, &s, Observation{Breach, 1}, slot, events)
+			}
+			if fired := slices.ContainsFunc(events, func(e Event) bool { return e.Kind.Trigger() }); !fired && m.For < 250*m.Interval {
+				t.Errorf("level %d never fires: %+v", i, m)
+			}
+		}
+		again := mustJSON(t, r)
+		if _, err := Parse(again); err != nil && len(again) <= maxRuleBytes {
+			t.Errorf("%s: %v", again, err)
+		}
+	})
 }

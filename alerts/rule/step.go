@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/bits"
 	"strconv"
+	"strings"
 )
 
 // Verdict is what one slot says about one group.
@@ -23,6 +24,18 @@ const (
 
 // String is the verdict's letter.
 func (v Verdict) String() string { return string(rune(v)) }
+
+// MarshalText writes the verdict's letter.
+func (v Verdict) MarshalText() ([]byte, error) { return []byte{byte(v)}, nil }
+
+// UnmarshalText reads a verdict's letter.
+func (v *Verdict) UnmarshalText(text []byte) error {
+	if len(text) != 1 || !strings.ContainsRune("BGONIEH", rune(text[0])) {
+		return fmt.Errorf("%.20q is no verdict", text)
+	}
+	*v = Verdict(text[0])
+	return nil
+}
 
 // Status is the state of one instance.
 type Status uint8
@@ -51,7 +64,7 @@ func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 func (s *Status) UnmarshalText(text []byte) error {
 	for i, name := range statuses {
 		if name == string(text) {
-			*s = Status(i) //nolint:gosec // one of five
+			*s = Status(i)
 			return nil
 		}
 	}
@@ -445,10 +458,6 @@ func (s *State) remove(reason Reason, slot int64, out []Event) []Event {
 func StepLevels(m []Machine, s []State, o []Observation, slot int64, out []Event) []Event {
 	higher := false
 	for i := range m {
-		if slot <= s[i].LastSlot {
-			higher = higher || s[i].Status.Open()
-			continue
-		}
 		from := len(out)
 		out = Step(&m[i], &s[i], o[i], slot, out)
 		out = mute(&s[i], i, higher, from, slot, out)

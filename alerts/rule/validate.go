@@ -195,16 +195,8 @@ func (c *checker) query() {
 func (c *checker) matches(field string, list []Match) {
 	c.need(len(list) <= maxMatches, field, "%d are too many, %d is the limit", len(list), maxMatches)
 	for i, m := range list[:min(len(list), maxMatches)] {
-		at := fmt.Sprintf("%s[%d]", field, i)
-		c.need(m.Label != "" && len(m.Label) <= maxName && len(m.Value) <= maxText, at, "is empty or too long")
-		switch m.Op {
-		case "=", "!=":
-		case "=~", "!~":
-			if _, err := regexp.Compile(m.Value); err != nil {
-				c.add(at, "%.60q is no regular expression", m.Value)
-			}
-		default:
-			c.add(at, "%.10q is no comparison: =, !=, =~ or !~", m.Op)
+		if err := m.Validate(); err != nil {
+			c.add(fmt.Sprintf("%s[%d]", field, i), "%v", err)
 		}
 	}
 }
@@ -320,6 +312,7 @@ func (c *checker) class(r Rule) {
 	if err != nil {
 		c.add("class", "%v", err)
 	}
+	c.need(c.r.Interval >= 30*Second || class == Symptom, "interval", "slots of %s are for what users feel", c.r.Interval)
 	for i, l := range c.r.Levels {
 		at := fmt.Sprintf("levels[%d].severity", i)
 		if class == Cause && l.Severity == Page {

@@ -18,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/midwatch/midwatch/alerts/desk"
 	"github.com/midwatch/midwatch/storage/bus"
 	"github.com/midwatch/midwatch/storage/catalog"
 	"github.com/midwatch/midwatch/storage/follow"
@@ -51,11 +52,13 @@ type Alerter struct {
 	switches metric.Int64Counter
 
 	notes notes
+	desk  *desk.Desk
+	cron  cronRules
 }
 
 // New makes an alerter; Run starts it.
-func New(b *bus.Bus, db *catalog.DB, meter metric.Meter, log *slog.Logger) (*Alerter, error) {
-	a := &Alerter{bus: b, db: db, log: log}
+func New(b *bus.Bus, db *catalog.DB, d *desk.Desk, meter metric.Meter, log *slog.Logger) (*Alerter, error) {
+	a := &Alerter{bus: b, db: db, desk: d, log: log}
 	var errs [4]error
 	a.applied, errs[0] = meter.Int64Counter("midwatch.alerting.checkins", metric.WithDescription("Check-ins that were applied to their monitors"))
 	a.dropped, errs[1] = meter.Int64Counter("midwatch.alerting.dropped_checkins", metric.WithDescription("Check-ins that changed no monitor, by reason"))

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/midwatch/midwatch/alerts/desk"
 	"github.com/midwatch/midwatch/proto/telemetrypb"
 	"github.com/midwatch/midwatch/storage/bus"
 	"github.com/midwatch/midwatch/storage/catalog"
@@ -37,7 +38,8 @@ var noon = time.Date(2026, time.March, 3, 12, 0, 0, 0, time.UTC)
 
 func newAlerter(t testing.TB, b *bus.Bus, db *catalog.DB) *Alerter {
 	t.Helper()
-	a, err := New(b, db, noop.NewMeterProvider().Meter(""), slog.New(slog.DiscardHandler))
+	log := slog.New(slog.DiscardHandler)
+	a, err := New(b, db, desk.New(desk.Config{}, db, log), noop.NewMeterProvider().Meter(""), log)
 	if err != nil {
 		t.Fatal(err)
 	}

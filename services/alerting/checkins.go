@@ -44,6 +44,7 @@ type outcome struct {
 	switches map[monitor.Status]int64
 	configs  map[name]error
 	early    early
+	flips    []flip
 }
 
 func newOutcome() outcome {
@@ -87,7 +88,10 @@ func (b *batch) Store(context.Context, follow.Batch) error { return nil }
 func (b *batch) Commit(ctx context.Context, tx *catalog.Tx) error {
 	b.outcome = newOutcome()
 	b.outcome.early = b.early.clone()
-	return apply(ctx, tx, b.checkins, &b.outcome)
+	if err := apply(ctx, tx, b.checkins, &b.outcome); err != nil {
+		return err
+	}
+	return b.say(ctx, tx, b.outcome.flips, time.Now().UTC())
 }
 
 // Done tells what came of it.
@@ -104,6 +108,9 @@ func (b *batch) Done(ctx context.Context, of follow.Batch) {
 
 // tell says what was committed.
 func (a *Alerter) tell(ctx context.Context, o outcome) {
+	if len(o.flips) > 0 {
+		a.desk.Woke()
+	}
 	if o.applied > 0 {
 		a.applied.Add(ctx, o.applied)
 	}
@@ -200,11 +207,12 @@ func apply(ctx context.Context, tx *catalog.Tx, checkins []*telemetrypb.Checkin,
 
 // apply takes in one check-in.
 func (w *watched) apply(c *telemetrypb.Checkin, received time.Time, o *outcome) {
-	before := w.state.Status
+	before := w.state
 	w.state = monitor.Apply(w.cfg, w.state, c, received)
-	if w.state.Status != before {
+	if w.state.Status != before.Status {
 		o.switches[w.state.Status]++
 	}
+	o.flips = append(o.flips, flip{w.Monitor, w.cfg, before, w.state, received})
 	w.changed = true
 	o.applied++
 }

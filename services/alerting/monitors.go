@@ -43,7 +43,7 @@ func (a *Alerter) pass(ctx context.Context, now time.Time) error {
 					return err
 				}
 			}
-			return nil
+			return a.say(ctx, tx, o.flips, time.Now().UTC())
 		})
 		if err != nil {
 			return fmt.Errorf("pass time for %d monitors: %w", len(due), err)
@@ -71,6 +71,7 @@ func tickOne(ctx context.Context, tx *catalog.Tx, due catalog.Monitor, now time.
 	if state.Status != w.state.Status {
 		o.switches[state.Status]++
 	}
+	o.flips = append(o.flips, flip{m, w.cfg, w.state, state, now})
 	m.State = heartbeat.Saved(state)
 	return tx.PutMonitor(ctx, m)
 }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,6 +32,9 @@ type parts struct {
 	bus     *bus.Bus
 	engine  *engine.Engine // nil when ClickHouse is elsewhere
 	store   *telemetry.Store
+
+	// linkSecret signs the links in messages about incidents.
+	linkSecret string
 
 	// first is what the first start made; its Created is false later.
 	first catalog.Initialised
@@ -69,6 +73,13 @@ func (p *parts) open(ctx context.Context, own *self.Self, r roles) error {
 		}
 		p.first = first
 	}
+	if r.has(Alerting, Console) {
+		// It is read here and not when a message is written: that happens within a transaction.
+		var err error
+		if p.linkSecret, err = p.catalog.Secret(ctx, "links", rand.Text); err != nil {
+			return err
+		}
+	}
 	if r.ingest() || r.has(Console) {
 		var err error
 		if p.cache, err = cache.Open(ctx, cache.Config{URL: string(p.cfg.RedisURL), Prefix: p.cfg.RedisPrefix}); err != nil {
@@ -88,7 +99,7 @@ func (p *parts) open(ctx context.Context, own *self.Self, r roles) error {
 		}
 		own.Needs("bus", p.bus.Ping)
 	}
-	if !r.has(Writer, Query) {
+	if !r.has(Writer, Query, Alerting) {
 		p.readyOnce.Do(func() { close(p.ready) })
 		return nil
 	}

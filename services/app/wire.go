@@ -2,16 +2,24 @@ package app
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"net/http"
+	"path/filepath"
+	"time"
 
 	"github.com/labstack/echo/v4"
 	"google.golang.org/grpc"
 
+	"github.com/midwatch/midwatch/alerts/desk"
+	"github.com/midwatch/midwatch/alerts/incident"
+	"github.com/midwatch/midwatch/alerts/notify/email"
 	"github.com/midwatch/midwatch/services/access"
 	"github.com/midwatch/midwatch/services/alerting"
 	"github.com/midwatch/midwatch/services/config"
 	"github.com/midwatch/midwatch/services/console"
 	"github.com/midwatch/midwatch/services/deadletter"
+	"github.com/midwatch/midwatch/services/external"
 	"github.com/midwatch/midwatch/services/ingest"
 	"github.com/midwatch/midwatch/services/keeper"
 	"github.com/midwatch/midwatch/services/query"
@@ -75,12 +83,25 @@ func wire(cfg config.Config, own *self.Self, p *parts, l *listeners, r roles) (*
 		})
 		deadletter.New(p.bus, own.Log).Mount(l.internal.echo)
 	}
+	office := incidents(p, l.urls, own.Log)
+	others := external.New(p.catalog, office, own.Log)
 	if r.has(Alerting) {
-		role, err := alerting.New(p.bus, p.catalog, own.Meter("midwatch/alerting"), own.Log)
+		transport, from, err := mail(cfg)
 		if err != nil {
 			return nil, err
 		}
-		w.loops = append(w.loops, role.Run)
+		role, err := alerting.NewRole(alerting.Config{
+			Desk: office, URL: l.urls.HTTP, Mail: transport, MailFrom: from, Allow: cfg.ReceiverAllow, HeartbeatURL: string(cfg.HeartbeatURL),
+		}, p.bus, p.catalog, p.store, own.Meter("midwatch/alerting"), own.Log)
+		if err != nil {
+			return nil, err
+		}
+		w.loops = append(w.loops, role.Run, others.Run)
+		// Where the role runs alone its intake is elsewhere, and `midwatch probe` runs beside it.
+		if r.has(IngestMetrics) && r.has(IngestLogs) {
+			probes := alerting.NewProbes(ownURL(cfg.ListenHost, l.public, cfg.HTTPPort), cfg.ProbeAllow, p.catalog, own.Log)
+			w.loops = append(w.loops, probes.Run)
+		}
 	}
 	if r.has(Query, Console) {
 		guard := access.New(p.catalog, l.urls)
@@ -88,12 +109,38 @@ func wire(cfg config.Config, own *self.Self, p *parts, l *listeners, r roles) (*
 			query.New(query.Config{URLs: l.urls}, p.store, p.catalog, guard, own.Log).Mount(l.public.echo)
 		}
 		if r.has(Console) {
-			console.New(console.Config{URLs: l.urls}, p.catalog, guard, p.cache, own.Log).Mount(l.public.echo)
+			console.New(console.Config{
+				URLs: l.urls, Desk: office, LinkSecret: p.linkSecret, ProbeAllow: cfg.ProbeAllow,
+			}, p.catalog, guard, p.cache, own.Log).Mount(l.public.echo)
+			others.Mount(l.public.echo)
 			pages := echo.WrapHandler(ui.Handler())
 			l.public.echo.Match([]string{http.MethodGet, http.MethodHead}, "/*", pages)
 		}
 	}
 	return w, nil
+}
+
+// mail is where mails go: a server, or a folder where none is named.
+func mail(cfg config.Config) (email.Transport, string, error) {
+	url := string(cfg.SMTPURL)
+	if url == "" {
+		url = "file:" + filepath.Join(cfg.DataDir, "mail")
+	}
+	transport, err := email.NewTransport(url)
+	if err != nil {
+		return nil, "", fmt.Errorf("MIDWATCH_SMTP_URL: %w", err)
+	}
+	return transport, cfg.MailFrom, nil
+}
+
+// incidents is the desk where incidents are changed.
+func incidents(p *parts, urls access.URLs, log *slog.Logger) *desk.Desk {
+	link := func(id, action, person string, now time.Time) string {
+		return urls.HTTP + "/a/" + incident.SignLink(p.linkSecret, incident.Link{
+			Incident: id, Action: action, Person: person, Expires: now.Add(incident.LinkLifetime).Unix(),
+		})
+	}
+	return desk.New(desk.Config{URL: urls.HTTP, Link: link}, p.catalog, log)
 }
 
 func (w *workers) run(s *stage) {

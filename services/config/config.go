@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -81,6 +82,18 @@ type Environment struct {
 	// Databases have a place for it in their URLs.
 	NATSPrefix  string `env:"MIDWATCH_NATS_PREFIX"`
 	RedisPrefix string `env:"MIDWATCH_REDIS_PREFIX"`
+
+	// ProbeAllow are networks that are not public and that probes may ask all the same, such as 10.0.0.0/8.
+	ProbeAllow []netip.Prefix `env:"MIDWATCH_PROBE_ALLOW"`
+	// ReceiverAllow are networks that are not public and to which messages may be sent all the same.
+	ReceiverAllow []netip.Prefix `env:"MIDWATCH_RECEIVER_ALLOW"`
+
+	// SMTPURL is the mail server: smtp://user:password@host:587 or smtps://…:465; empty is a folder of
+	// files in the data folder. MailFrom is the sender of mails.
+	SMTPURL  Secret `env:"MIDWATCH_SMTP_URL"`
+	MailFrom string `env:"MIDWATCH_MAIL_FROM" envDefault:"Midwatch <midwatch@localhost>"`
+	// HeartbeatURL is asked each minute while alerting works: a dead man's switch somewhere else.
+	HeartbeatURL Secret `env:"MIDWATCH_HEARTBEAT_URL"`
 
 	// The first start only.
 	InitEmail     string `env:"MIDWATCH_INIT_EMAIL"`

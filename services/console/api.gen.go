@@ -14,7 +14,9 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/midwatch/midwatch/alerts/incident"
 	"github.com/midwatch/midwatch/alerts/match"
+	"github.com/midwatch/midwatch/alerts/notify/receivers"
 	"github.com/midwatch/midwatch/alerts/oncall"
+	"github.com/midwatch/midwatch/alerts/probe"
 	"github.com/midwatch/midwatch/alerts/rule"
 	"github.com/oapi-codegen/runtime"
 )
@@ -322,36 +324,24 @@ func (e NoticeKind) Valid() bool {
 	}
 }
 
-// Defines values for ReceiverKind.
+// Defines values for ProbeKind.
 const (
-	Discord   ReceiverKind = "discord"
-	Email     ReceiverKind = "email"
-	Opsgenie  ReceiverKind = "opsgenie"
-	Pagerduty ReceiverKind = "pagerduty"
-	Slack     ReceiverKind = "slack"
-	Teams     ReceiverKind = "teams"
-	Telegram  ReceiverKind = "telegram"
-	Webhook   ReceiverKind = "webhook"
+	Dns  ProbeKind = "dns"
+	Http ProbeKind = "http"
+	Tcp  ProbeKind = "tcp"
+	Tls  ProbeKind = "tls"
 )
 
-// Valid indicates whether the value is a known member of the ReceiverKind enum.
-func (e ReceiverKind) Valid() bool {
+// Valid indicates whether the value is a known member of the ProbeKind enum.
+func (e ProbeKind) Valid() bool {
 	switch e {
-	case Discord:
+	case Dns:
 		return true
-	case Email:
+	case Http:
 		return true
-	case Opsgenie:
+	case Tcp:
 		return true
-	case Pagerduty:
-		return true
-	case Slack:
-		return true
-	case Teams:
-		return true
-	case Telegram:
-		return true
-	case Webhook:
+	case Tls:
 		return true
 	default:
 		return false
@@ -844,7 +834,7 @@ type IncidentDetail struct {
 	// Causes Bad at the same time in the same service, so that it may be why
 	Causes []IncidentInstance `json:"causes"`
 
-	// Deliveries Who was told
+	// Deliveries Who was told, oldest first
 	Deliveries []Delivery `json:"deliveries"`
 
 	// Dossier What was known when people were first told; absent until it is put together
@@ -1064,6 +1054,26 @@ type PolicyList struct {
 	Policies []StoredPolicy `json:"policies"`
 }
 
+// Probe defines model for Probe.
+type Probe = StoredProbe
+
+// ProbeCertificate defines model for ProbeCertificate.
+type ProbeCertificate = probe.Certificate
+
+// ProbeKind defines model for ProbeKind.
+type ProbeKind string
+
+// ProbeList defines model for ProbeList.
+type ProbeList struct {
+	Probes []Probe `json:"probes"`
+}
+
+// ProbeResult defines model for ProbeResult.
+type ProbeResult = probe.Result
+
+// ProbeSettings What to ask, how often, from where, and what to expect
+type ProbeSettings = probe.Probe
+
 // Problem One thing that is wrong, or worth knowing
 type Problem struct {
 	// Field The path in the body, such as levels[0].fire
@@ -1088,29 +1098,7 @@ type ProjectList struct {
 }
 
 // Receiver defines model for Receiver.
-type Receiver struct {
-	Disabled *bool `json:"disabled,omitempty"`
-
-	// Fallback The id of the receiver that is told where this one cannot be
-	Fallback *string      `json:"fallback,omitempty"`
-	Id       string       `json:"id"`
-	Kind     ReceiverKind `json:"kind"`
-
-	// Limit How many new messages it takes; those beyond are folded into one
-	Limit *struct {
-		Count int `json:"count"`
-
-		// Per Example: 5m
-		Per string `json:"per"`
-	} `json:"limit,omitempty"`
-	Name string `json:"name"`
-
-	// Settings By kind; secrets are masked in answers
-	Settings map[string]interface{} `json:"settings"`
-}
-
-// ReceiverKind defines model for Receiver.Kind.
-type ReceiverKind string
+type Receiver = receivers.Receiver
 
 // ReceiverList defines model for ReceiverList.
 type ReceiverList struct {
@@ -1402,7 +1390,7 @@ type StoredWindow struct {
 	// Meta What all things that people configure have
 	Meta DocumentMeta `json:"meta"`
 
-	// NextFrom When it holds next
+	// NextFrom When it holds next, or has held since
 	NextFrom *time.Time `json:"next_from,omitempty"`
 	NextTo   *time.Time `json:"next_to,omitempty"`
 
@@ -1478,6 +1466,9 @@ type LogText = string
 // MetricPath defines model for MetricPath.
 type MetricPath = string
 
+// ProbePath defines model for ProbePath.
+type ProbePath = string
+
 // ProjectPath defines model for ProjectPath.
 type ProjectPath = uint32
 
@@ -1548,6 +1539,12 @@ type PutPolicyParams struct {
 
 // PutPolicyParamsSource defines parameters for PutPolicy.
 type PutPolicyParamsSource string
+
+// SetProbeParams defines parameters for SetProbe.
+type SetProbeParams struct {
+	// Version The version that is changed; anybody else's change since then is then a conflict. Without it the newest is replaced.
+	Version *int64 `form:"version,omitempty" json:"version,omitempty"`
+}
 
 // PutReceiverParams defines parameters for PutReceiver.
 type PutReceiverParams struct {
@@ -1662,6 +1659,15 @@ type PutPersonJSONRequestBody = Person
 
 // PutPolicyJSONRequestBody defines body for PutPolicy for application/json ContentType.
 type PutPolicyJSONRequestBody = Policy
+
+// CreateProbeJSONRequestBody defines body for CreateProbe for application/json ContentType.
+type CreateProbeJSONRequestBody = ProbeSettings
+
+// TestProbeJSONRequestBody defines body for TestProbe for application/json ContentType.
+type TestProbeJSONRequestBody = ProbeSettings
+
+// SetProbeJSONRequestBody defines body for SetProbe for application/json ContentType.
+type SetProbeJSONRequestBody = ProbeSettings
 
 // PutReceiverJSONRequestBody defines body for PutReceiver for application/json ContentType.
 type PutReceiverJSONRequestBody = Receiver
@@ -1791,6 +1797,24 @@ type ServerInterface interface {
 	// PutPolicy Make or change an escalation policy
 	// (PUT /projects/{project}/policies/{id})
 	PutPolicy(ctx echo.Context, project ProjectPath, id DocumentPath, params PutPolicyParams) error
+	// ListProbes The uptime and TLS probes of a project, by name
+	// (GET /projects/{project}/probes)
+	ListProbes(ctx echo.Context, project ProjectPath) error
+	// CreateProbe Make a probe; it runs within half a minute
+	// (POST /projects/{project}/probes)
+	CreateProbe(ctx echo.Context, project ProjectPath) error
+	// TestProbe Run a probe once, now, from this server, without keeping it
+	// (POST /projects/{project}/probes/test)
+	TestProbe(ctx echo.Context, project ProjectPath) error
+	// DeleteProbe Remove a probe; what it has measured stays
+	// (DELETE /projects/{project}/probes/{probe})
+	DeleteProbe(ctx echo.Context, project ProjectPath, probe ProbePath) error
+	// GetProbe One probe
+	// (GET /projects/{project}/probes/{probe})
+	GetProbe(ctx echo.Context, project ProjectPath, probe ProbePath) error
+	// SetProbe Change a probe
+	// (PUT /projects/{project}/probes/{probe})
+	SetProbe(ctx echo.Context, project ProjectPath, probe ProbePath, params SetProbeParams) error
 	// ListReceivers Where the organisation can be told, by name; secrets are masked
 	// (GET /projects/{project}/receivers)
 	ListReceivers(ctx echo.Context, project ProjectPath) error
@@ -2596,6 +2620,135 @@ func (w *ServerInterfaceWrapper) PutPolicy(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.PutPolicy(ctx, project, id, params)
+	return err
+}
+
+// ListProbes converts echo context to params.
+func (w *ServerInterfaceWrapper) ListProbes(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListProbes(ctx, project)
+	return err
+}
+
+// CreateProbe converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateProbe(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateProbe(ctx, project)
+	return err
+}
+
+// TestProbe converts echo context to params.
+func (w *ServerInterfaceWrapper) TestProbe(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.TestProbe(ctx, project)
+	return err
+}
+
+// DeleteProbe converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteProbe(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "probe" -------------
+	var probe ProbePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "probe", ctx.Param("probe"), &probe, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter probe: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteProbe(ctx, project, probe)
+	return err
+}
+
+// GetProbe converts echo context to params.
+func (w *ServerInterfaceWrapper) GetProbe(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "probe" -------------
+	var probe ProbePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "probe", ctx.Param("probe"), &probe, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter probe: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetProbe(ctx, project, probe)
+	return err
+}
+
+// SetProbe converts echo context to params.
+func (w *ServerInterfaceWrapper) SetProbe(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "probe" -------------
+	var probe ProbePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "probe", ctx.Param("probe"), &probe, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter probe: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SetProbeParams
+	// ------------- Optional query parameter "version" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "version", ctx.QueryParams(), &params.Version, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter version: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SetProbe(ctx, project, probe, params)
 	return err
 }
 
@@ -3440,6 +3593,12 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/projects/:project/incidents/:incident/resolve", wrapper.ResolveIncident, options.OperationMiddlewares["resolveIncident"]...)
 	router.POST(options.BaseURL+"/projects/:project/incidents/:incident/false_alarm", wrapper.MarkFalseAlarm, options.OperationMiddlewares["markFalseAlarm"]...)
 	router.GET(options.BaseURL+"/alerting", wrapper.GetAlerting, options.OperationMiddlewares["getAlerting"]...)
+	router.GET(options.BaseURL+"/projects/:project/probes", wrapper.ListProbes, options.OperationMiddlewares["listProbes"]...)
+	router.POST(options.BaseURL+"/projects/:project/probes", wrapper.CreateProbe, options.OperationMiddlewares["createProbe"]...)
+	router.POST(options.BaseURL+"/projects/:project/probes/test", wrapper.TestProbe, options.OperationMiddlewares["testProbe"]...)
+	router.DELETE(options.BaseURL+"/projects/:project/probes/:probe", wrapper.DeleteProbe, options.OperationMiddlewares["deleteProbe"]...)
+	router.GET(options.BaseURL+"/projects/:project/probes/:probe", wrapper.GetProbe, options.OperationMiddlewares["getProbe"]...)
+	router.PUT(options.BaseURL+"/projects/:project/probes/:probe", wrapper.SetProbe, options.OperationMiddlewares["setProbe"]...)
 	router.POST(options.BaseURL+"/projects/:project/monitors", wrapper.CreateMonitor, options.OperationMiddlewares["createMonitor"]...)
 	router.DELETE(options.BaseURL+"/projects/:project/monitors/:slug", wrapper.DeleteMonitor, options.OperationMiddlewares["deleteMonitor"]...)
 	router.PATCH(options.BaseURL+"/projects/:project/monitors/:slug", wrapper.UpdateMonitor, options.OperationMiddlewares["updateMonitor"]...)
@@ -4630,6 +4789,241 @@ type PutPolicydefaultJSONResponse struct {
 }
 
 func (response PutPolicydefaultJSONResponse) VisitPutPolicyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListProbesRequestObject struct {
+	Project ProjectPath `json:"project"`
+}
+
+type ListProbesResponseObject interface {
+	VisitListProbesResponse(w http.ResponseWriter) error
+}
+
+type ListProbes200JSONResponse ProbeList
+
+func (response ListProbes200JSONResponse) VisitListProbesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListProbesdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListProbesdefaultJSONResponse) VisitListProbesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateProbeRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Body    *CreateProbeJSONRequestBody
+}
+
+type CreateProbeResponseObject interface {
+	VisitCreateProbeResponse(w http.ResponseWriter) error
+}
+
+type CreateProbe201JSONResponse Probe
+
+func (response CreateProbe201JSONResponse) VisitCreateProbeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateProbedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateProbedefaultJSONResponse) VisitCreateProbeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestProbeRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Body    *TestProbeJSONRequestBody
+}
+
+type TestProbeResponseObject interface {
+	VisitTestProbeResponse(w http.ResponseWriter) error
+}
+
+type TestProbe200JSONResponse ProbeResult
+
+func (response TestProbe200JSONResponse) VisitTestProbeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestProbedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response TestProbedefaultJSONResponse) VisitTestProbeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteProbeRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Probe   ProbePath   `json:"probe"`
+}
+
+type DeleteProbeResponseObject interface {
+	VisitDeleteProbeResponse(w http.ResponseWriter) error
+}
+
+type DeleteProbe204Response struct {
+}
+
+func (response DeleteProbe204Response) VisitDeleteProbeResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteProbedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteProbedefaultJSONResponse) VisitDeleteProbeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetProbeRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Probe   ProbePath   `json:"probe"`
+}
+
+type GetProbeResponseObject interface {
+	VisitGetProbeResponse(w http.ResponseWriter) error
+}
+
+type GetProbe200JSONResponse Probe
+
+func (response GetProbe200JSONResponse) VisitGetProbeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetProbedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetProbedefaultJSONResponse) VisitGetProbeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetProbeRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Probe   ProbePath   `json:"probe"`
+	Params  SetProbeParams
+	Body    *SetProbeJSONRequestBody
+}
+
+type SetProbeResponseObject interface {
+	VisitSetProbeResponse(w http.ResponseWriter) error
+}
+
+type SetProbe200JSONResponse Probe
+
+func (response SetProbe200JSONResponse) VisitSetProbeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetProbedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SetProbedefaultJSONResponse) VisitSetProbeResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5991,6 +6385,24 @@ type StrictServerInterface interface {
 	// PutPolicy Make or change an escalation policy
 	// (PUT /projects/{project}/policies/{id})
 	PutPolicy(ctx context.Context, request PutPolicyRequestObject) (PutPolicyResponseObject, error)
+	// ListProbes The uptime and TLS probes of a project, by name
+	// (GET /projects/{project}/probes)
+	ListProbes(ctx context.Context, request ListProbesRequestObject) (ListProbesResponseObject, error)
+	// CreateProbe Make a probe; it runs within half a minute
+	// (POST /projects/{project}/probes)
+	CreateProbe(ctx context.Context, request CreateProbeRequestObject) (CreateProbeResponseObject, error)
+	// TestProbe Run a probe once, now, from this server, without keeping it
+	// (POST /projects/{project}/probes/test)
+	TestProbe(ctx context.Context, request TestProbeRequestObject) (TestProbeResponseObject, error)
+	// DeleteProbe Remove a probe; what it has measured stays
+	// (DELETE /projects/{project}/probes/{probe})
+	DeleteProbe(ctx context.Context, request DeleteProbeRequestObject) (DeleteProbeResponseObject, error)
+	// GetProbe One probe
+	// (GET /projects/{project}/probes/{probe})
+	GetProbe(ctx context.Context, request GetProbeRequestObject) (GetProbeResponseObject, error)
+	// SetProbe Change a probe
+	// (PUT /projects/{project}/probes/{probe})
+	SetProbe(ctx context.Context, request SetProbeRequestObject) (SetProbeResponseObject, error)
 	// ListReceivers Where the organisation can be told, by name; secrets are masked
 	// (GET /projects/{project}/receivers)
 	ListReceivers(ctx context.Context, request ListReceiversRequestObject) (ListReceiversResponseObject, error)
@@ -7113,6 +7525,229 @@ func (sh *strictHandler) PutPolicy(ctx echo.Context, project ProjectPath, id Doc
 		return err
 	} else if validResponse, ok := response.(PutPolicyResponseObject); ok {
 		return validResponse.VisitPutPolicyResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListProbes operation middleware
+func (sh *strictHandler) ListProbes(ctx echo.Context, project ProjectPath) error {
+	var request ListProbesRequestObject
+
+	request.Project = project
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListProbes(ctx.Request().Context(), request.(ListProbesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListProbes")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListProbesResponseObject); ok {
+		return validResponse.VisitListProbesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateProbe operation middleware
+func (sh *strictHandler) CreateProbe(ctx echo.Context, project ProjectPath) error {
+	var request CreateProbeRequestObject
+
+	request.Project = project
+
+	var body CreateProbeJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateProbe(ctx.Request().Context(), request.(CreateProbeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateProbe")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateProbeResponseObject); ok {
+		return validResponse.VisitCreateProbeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// TestProbe operation middleware
+func (sh *strictHandler) TestProbe(ctx echo.Context, project ProjectPath) error {
+	var request TestProbeRequestObject
+
+	request.Project = project
+
+	var body TestProbeJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.TestProbe(ctx.Request().Context(), request.(TestProbeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "TestProbe")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(TestProbeResponseObject); ok {
+		return validResponse.VisitTestProbeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteProbe operation middleware
+func (sh *strictHandler) DeleteProbe(ctx echo.Context, project ProjectPath, probe ProbePath) error {
+	var request DeleteProbeRequestObject
+
+	request.Project = project
+	request.Probe = probe
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteProbe(ctx.Request().Context(), request.(DeleteProbeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteProbe")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteProbeResponseObject); ok {
+		return validResponse.VisitDeleteProbeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetProbe operation middleware
+func (sh *strictHandler) GetProbe(ctx echo.Context, project ProjectPath, probe ProbePath) error {
+	var request GetProbeRequestObject
+
+	request.Project = project
+	request.Probe = probe
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetProbe(ctx.Request().Context(), request.(GetProbeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetProbe")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetProbeResponseObject); ok {
+		return validResponse.VisitGetProbeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SetProbe operation middleware
+func (sh *strictHandler) SetProbe(ctx echo.Context, project ProjectPath, probe ProbePath, params SetProbeParams) error {
+	var request SetProbeRequestObject
+
+	request.Project = project
+	request.Probe = probe
+	request.Params = params
+
+	var body SetProbeJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SetProbe(ctx.Request().Context(), request.(SetProbeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetProbe")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SetProbeResponseObject); ok {
+		return validResponse.VisitSetProbeResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

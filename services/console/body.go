@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -56,7 +58,7 @@ func decode[T any](data []byte) error {
 		}
 		return nil
 	}
-	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field != "" {
 		return access.Invalid("%s: it cannot be a %s", wrong.Field, wrong.Value)
 	}
 	if wrong, ok := errors.AsType[*json.SyntaxError](err); ok {
@@ -65,7 +67,27 @@ func decode[T any](data []byte) error {
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		return access.Invalid("%s: there is no such field", strings.Trim(name, `"`))
 	}
+	if field := unreadable[T](data); field != "" {
+		return access.Invalid("%s: %s", field, err)
+	}
 	return access.Invalid("the body is not whole")
+}
+
+// unreadable names the field that a type with a text of its own, such as a duration, could not read:
+// its errors do not say.
+func unreadable[T any](data []byte) string {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(data, &fields) != nil {
+		return ""
+	}
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		one, err := json.Marshal(map[string]json.RawMessage{name: fields[name]})
+		var v T
+		if err == nil && json.Unmarshal(one, &v) != nil {
+			return name
+		}
+	}
+	return ""
 }
 
 // plain turns the generated code's errors about parameters into words.

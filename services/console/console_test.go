@@ -50,11 +50,18 @@ func newWorld(t *testing.T) *world {
 
 func newWorldWith(t *testing.T, cfg console.Config, c *cache.Cache) *world {
 	t.Helper()
+	return newWorldFrom(t, c, func(*catalog.DB) console.Config { return cfg })
+}
+
+// newWorldFrom is newWorldWith a configuration that needs the catalog.
+func newWorldFrom(t *testing.T, c *cache.Cache, config func(*catalog.DB) console.Config) *world {
+	t.Helper()
 	catalogConfig := storagetest.CatalogConfig(t)
 	db := storagetest.OpenCatalog(t, catalogConfig)
 	if _, err := db.Initialise(t.Context(), catalog.Initial{Email: email, Password: password, IngestKey: key, APIToken: token}); err != nil {
 		t.Fatal(err)
 	}
+	cfg := config(db)
 	log := slog.New(slog.DiscardHandler)
 	e := echo.New()
 	e.IPExtractor = echo.ExtractIPDirect()
@@ -143,7 +150,7 @@ func (r reply) wantError(t *testing.T, status int, code, words string) {
 	t.Helper()
 	var body map[string]string
 	if err := json.Unmarshal([]byte(r.body), &body); err != nil {
-		t.Fatalf("answer %d %q is not JSON", r.status, r.body)
+		t.Fatalf("answer %d %q is not JSON of texts", r.status, r.body)
 	}
 	if r.status != status || body["code"] != code || !strings.Contains(body["message"], words) {
 		t.Errorf("answer = %d %s, want %d %s %q", r.status, r.body, status, code, words)

@@ -1,14 +1,20 @@
 // Package console is the control plane's side of Midwatch's API: signing in, projects, keys,
-// monitors and where they are shown.
+// monitors and where they are shown, probes, and what alerting is configured with and does.
 package console
 
 import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/netip"
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/midwatch/midwatch/alerts/desk"
+	"github.com/midwatch/midwatch/alerts/notify/receivers"
+	"github.com/midwatch/midwatch/alerts/oncall"
+	"github.com/midwatch/midwatch/alerts/probe"
+	"github.com/midwatch/midwatch/alerts/rule"
 	"github.com/midwatch/midwatch/services/access"
 	"github.com/midwatch/midwatch/storage/cache"
 	"github.com/midwatch/midwatch/storage/catalog"
@@ -21,22 +27,37 @@ const basePath = "/api/v1/midwatch"
 type Config struct {
 	// URLs are the addresses that senders and browsers use.
 	URLs access.URLs
+	// ProbeAllow are networks that are not public and that a probe may be tried on all the same.
+	ProbeAllow []netip.Prefix
+	// Desk is where incidents are changed.
+	Desk *desk.Desk
+	// LinkSecret signs the links in messages.
+	LinkSecret string
 }
 
 // Server answers the operations of the API that are tagged console.
 type Server struct {
-	urls  access.URLs
-	db    *catalog.DB
-	guard *access.Guard
-	cache *cache.Cache
-	log   *slog.Logger
+	urls       access.URLs
+	desk       *desk.Desk
+	linkSecret string
+	db         *catalog.DB
+	guard      *access.Guard
+	cache      *cache.Cache
+	log        *slog.Logger
+
+	prober *probe.Prober
+	trying chan struct{} // a place for each probe that is being tried
 }
 
 var _ StrictServerInterface = (*Server)(nil)
 
 // New returns a Server over db, which limits sign-ins by cache.
 func New(cfg Config, db *catalog.DB, guard *access.Guard, c *cache.Cache, log *slog.Logger) *Server {
-	return &Server{urls: cfg.URLs, db: db, guard: guard, cache: c, log: log}
+	return &Server{
+		urls: cfg.URLs, desk: cfg.Desk, linkSecret: cfg.LinkSecret, db: db, guard: guard, cache: c, log: log,
+		prober: probe.New(probe.Config{Region: probeTestRegion, Allow: cfg.ProbeAllow, AllowedBy: probe.AllowVariable}),
+		trying: make(chan struct{}, probeTestsRunning),
+	}
 }
 
 // Mount adds the routes to e, below /api/v1/midwatch, and answers there for paths that nobody
@@ -66,11 +87,70 @@ func (s *Server) Mount(e *echo.Echo) {
 			"pauseMonitor":  guarded(),
 			"resumeMonitor": guarded(),
 
+			"listProbes":  guarded(),
+			"createProbe": guarded(body[ProbeSettings]),
+			"testProbe":   guarded(body[ProbeSettings]),
+			"getProbe":    guarded(),
+			"setProbe":    guarded(body[ProbeSettings]),
+			"deleteProbe": guarded(),
+
 			"getBadges":       guarded(),
 			"setBadges":       guarded(body[BadgeSettings]),
 			"replaceBadgeKey": guarded(),
+
+			"listRules":       guarded(),
+			"validateRule":    guarded(body[rule.Rule]),
+			"getRule":         guarded(),
+			"putRule":         guarded(body[rule.Rule]),
+			"deleteRule":      guarded(),
+			"listTransitions": guarded(),
+
+			"listReceivers":  guarded(),
+			"putReceiver":    guarded(body[receivers.Receiver]),
+			"deleteReceiver": guarded(),
+			"testReceiver":   guarded(),
+			"listDeliveries": guarded(),
+			"getDelivery":    guarded(),
+
+			"listTeams":      guarded(),
+			"putTeam":        guarded(body[oncall.Team]),
+			"deleteTeam":     guarded(),
+			"listPeople":     guarded(),
+			"putPerson":      guarded(body[oncall.Person]),
+			"deletePerson":   guarded(),
+			"listSchedules":  guarded(),
+			"putSchedule":    guarded(body[oncall.Schedule]),
+			"deleteSchedule": guarded(),
+			"listShifts":     guarded(),
+			"listPolicies":   guarded(),
+			"putPolicy":      guarded(body[oncall.Policy]),
+			"deletePolicy":   guarded(),
+			"listWindows":    guarded(),
+			"putWindow":      guarded(body[oncall.Window]),
+			"deleteWindow":   guarded(),
+			"getRoutes":      guarded(),
+			"putRoutes":      guarded(body[oncall.Routes]),
+			"listSilences":   guarded(),
+			"createSilence":  guarded(body[NewSilence]),
+			"previewSilence": guarded(body[NewSilence]),
+			"endSilence":     guarded(),
+
+			"listDeploys":  guarded(),
+			"createDeploy": guarded(body[NewDeploy]),
+			"markDeploy":   {private, s.withKey, body[NewDeploy]},
+
+			"getDigest":           guarded(),
+			"listIncidents":       guarded(),
+			"getIncident":         guarded(),
+			"acknowledgeIncident": guarded(),
+			"escalateIncident":    guarded(),
+			"noteIncident":        guarded(body[IncidentNote]),
+			"resolveIncident":     guarded(body[IncidentReason]),
+			"markFalseAlarm":      guarded(),
+			"getAlerting":         guarded(),
 		},
 	})
+	s.mountLinks(e)
 	e.Any(basePath, unknown)
 	e.Any(basePath+"/*", unknown)
 }

@@ -57,14 +57,11 @@ func scanDocument(row scanner) (Document, error) {
 // Documents returns the documents of a kind in a project, or those of the organisation itself
 // (project 0), by name.
 func (db *DB) Documents(ctx context.Context, organisation, kind string, project uint32) ([]Document, error) {
-	documents, err := view(ctx, db, func(r runner) ([]Document, error) {
-		return many(ctx, r, scanDocument, `SELECT `+documentColumns+` FROM documents
-			WHERE organisation_id = $1 AND kind = $2 AND project = $3 ORDER BY name, id LIMIT $4`, organisation, kind, int64(project), MaxDocuments)
-	})
+	all, err := view(ctx, db, func(r runner) ([]Document, error) { return documents(ctx, r, organisation, kind, project) })
 	if err != nil {
 		return nil, fmt.Errorf("documents %s of organisation %s: %w", kind, organisation, err)
 	}
-	return documents, nil
+	return all, nil
 }
 
 // AllDocuments returns the documents of a kind of everybody.
@@ -94,6 +91,16 @@ func (db *DB) DocumentsVersion(ctx context.Context) (int64, error) {
 // DocumentsVersion is that of DB within a transaction.
 func (tx *Tx) DocumentsVersion(ctx context.Context) (int64, error) {
 	return one(ctx, tx.runner, scanInt, `SELECT value FROM counters WHERE name = 'documents'`)
+}
+
+// Documents is that of DB within a transaction.
+func (tx *Tx) Documents(ctx context.Context, organisation, kind string, project uint32) ([]Document, error) {
+	return documents(ctx, tx.runner, organisation, kind, project)
+}
+
+func documents(ctx context.Context, r runner, organisation, kind string, project uint32) ([]Document, error) {
+	return many(ctx, r, scanDocument, `SELECT `+documentColumns+` FROM documents
+		WHERE organisation_id = $1 AND kind = $2 AND project = $3 ORDER BY name, id LIMIT $4`, organisation, kind, int64(project), MaxDocuments)
 }
 
 // DocumentsOfOrganisation returns what belongs to the organisation itself, of every kind.

@@ -192,6 +192,20 @@ func (db *DB) IssuesFirstSeen(ctx context.Context, project uint32, from, to time
 	return int(n), nil
 }
 
+// NewIssues returns the issues whose first event is in the half-open range, oldest first, limit at
+// most.
+func (db *DB) NewIssues(ctx context.Context, project uint32, from, to time.Time, limit int) ([]Issue, error) {
+	issues, err := view(ctx, db, func(r runner) ([]Issue, error) {
+		return many(ctx, r, scanIssue, `SELECT `+issueColumns+` FROM issues
+			WHERE project = $1 AND first_seen >= $2 AND first_seen < $3 ORDER BY first_seen, id LIMIT $4`,
+			int64(project), fromTime(from), fromTime(to), max(limit, 0))
+	})
+	if err != nil {
+		return nil, fmt.Errorf("new issues of project %d: %w", project, err)
+	}
+	return issues, nil
+}
+
 // SearchIssues returns the issues whose title has every word of text somewhere in it, in any
 // case, last seen first, limit at most. An empty text finds all.
 func (db *DB) SearchIssues(ctx context.Context, project uint32, text string, limit int) ([]uint64, error) {

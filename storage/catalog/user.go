@@ -191,3 +191,18 @@ func hashSecret(secret string) string {
 	sum := sha256.Sum256([]byte(secret))
 	return hex.EncodeToString(sum[:])
 }
+
+// MaxEmails bounds what Emails returns.
+const MaxEmails = 20
+
+// Emails returns the addresses of the people of an organisation, the first to join first.
+func (db *DB) Emails(ctx context.Context, organisation string) ([]string, error) {
+	emails, err := view(ctx, db, func(r runner) ([]string, error) {
+		return many(ctx, r, scanText, `SELECT u.email FROM users u JOIN members m ON m.user_id = u.id
+			WHERE m.organisation_id = $1 ORDER BY m.created_at, u.id LIMIT $2`, organisation, MaxEmails)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("addresses of organisation %s: %w", organisation, err)
+	}
+	return emails, nil
+}

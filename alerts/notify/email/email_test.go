@@ -188,20 +188,27 @@ type smtpServer struct {
 	talk    []string
 	mails   []string
 	hung    chan struct{} // closed when it hangs
+	secure  *tls.Config   // of STARTTLS, if it offers that
 }
 
 func serve(t *testing.T, replies map[string]string) *smtpServer {
+	t.Helper()
+	return serveOn(t, listen(t), replies, nil)
+}
+
+func listen(t *testing.T) net.Listener {
 	t.Helper()
 	var config net.ListenConfig
 	listener, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return serveOn(t, listener, replies)
+	return listener
 }
 
-func serveOn(t *testing.T, listener net.Listener, replies map[string]string) *smtpServer {
-	s := &smtpServer{address: listener.Addr().String(), replies: replies, hung: make(chan struct{})}
+func serveOn(t *testing.T, listener net.Listener, replies map[string]string, secure *tls.Config) *smtpServer {
+	t.Helper()
+	s := &smtpServer{address: listener.Addr().String(), replies: replies, hung: make(chan struct{}), secure: secure}
 	var sessions sync.WaitGroup
 	sessions.Go(func() {
 		for {
@@ -241,7 +248,15 @@ func (s *smtpServer) session(conn net.Conn) {
 		case told:
 			fmt.Fprintf(conn, "%s\r\n", reply)
 		case verb == "EHLO":
-			fmt.Fprintf(conn, "250-test\r\n250-AUTH PLAIN\r\n250 8BITMIME\r\n")
+			offer := "250 8BITMIME"
+			if _, secured := conn.(*tls.Conn); s.secure != nil && !secured {
+				offer = "250 STARTTLS"
+			}
+			fmt.Fprintf(conn, "250-test\r\n250-AUTH PLAIN\r\n%s\r\n", offer)
+		case verb == "STARTTLS" && s.secure != nil:
+			fmt.Fprintf(conn, "220 go\r\n")
+			conn = tls.Server(conn, s.secure)
+			reader = bufio.NewReader(conn)
 		case verb == "AUTH":
 			fmt.Fprintf(conn, "235 welcome\r\n")
 		case verb == "DATA":
@@ -401,27 +416,31 @@ func TestSettingsThatCannotWorkAreRefused(t *testing.T) {
 	}
 }
 
-func TestAServerThatSpeaksTLSFromTheStartGetsTheMailAndTheName(t *testing.T) {
+func TestTheNameGoesToAServerThatIsKnownOverTLS(t *testing.T) {
 	web := httptest.NewTLSServer(http.NotFoundHandler())
 	defer web.Close()
-	var config net.ListenConfig
-	listener, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	smtp := serveOn(t, tls.NewListener(listener, &tls.Config{Certificates: web.TLS.Certificates}), nil)
-	e := open(t, "smtps://midwatch:s3cret@"+smtp.address)
-	if _, err := e.Notify(t.Context(), notifytest.Page()); err == nil {
-		t.Error("a certificate of nobody is accepted")
-	}
-	e.transport.(*server).roots = x509.NewCertPool()
-	e.transport.(*server).roots.AddCert(web.Certificate())
-	if _, err := e.Notify(t.Context(), notifytest.Page()); err != nil {
-		t.Fatal(err)
-	}
-	smtp.mu.Lock()
-	defer smtp.mu.Unlock()
-	if len(smtp.mails) != 1 || !strings.Contains(strings.Join(smtp.talk, "\n"), "AUTH PLAIN") {
-		t.Errorf("%d mails, talk %v", len(smtp.mails), smtp.talk)
+	certificates := &tls.Config{Certificates: web.TLS.Certificates, MinVersion: tls.VersionTLS12}
+	for scheme, start := range map[string]func() *smtpServer{
+		"smtps": func() *smtpServer { return serveOn(t, tls.NewListener(listen(t), certificates), nil, nil) },
+		"smtp":  func() *smtpServer { return serveOn(t, listen(t), nil, certificates) },
+	} {
+		t.Run(scheme, func(t *testing.T) {
+			smtp := start()
+			e := open(t, scheme+"://midwatch:s3cret@"+smtp.address)
+			if _, err := e.Notify(t.Context(), notifytest.Page()); err == nil {
+				t.Error("a certificate of nobody is accepted")
+			}
+			roots := x509.NewCertPool()
+			roots.AddCert(web.Certificate())
+			e.transport.(*server).roots = roots
+			if _, err := e.Notify(t.Context(), notifytest.Page()); err != nil {
+				t.Fatal(err)
+			}
+			smtp.mu.Lock()
+			defer smtp.mu.Unlock()
+			if len(smtp.mails) != 1 || !strings.Contains(strings.Join(smtp.talk, "\n"), "AUTH PLAIN") {
+				t.Errorf("%d mails, talk %v", len(smtp.mails), smtp.talk)
+			}
+		})
 	}
 }

@@ -87,10 +87,11 @@ func (s *server) session(ctx context.Context) (client *gomail.Client, session *s
 		return nil, nil, nil, fmt.Errorf("read the port: %w", err)
 	}
 	done = func() {}
+	secure := &tls.Config{ServerName: s.host, RootCAs: s.roots, MinVersion: tls.VersionTLS12}
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
 		if err == nil && s.implicit {
-			secured := tls.Client(conn, &tls.Config{ServerName: s.host, RootCAs: s.roots, MinVersion: tls.VersionTLS12})
+			secured := tls.Client(conn, secure)
 			if err := secured.HandshakeContext(ctx); err != nil {
 				conn.Close()
 				return nil, fmt.Errorf("secure the connection: %w", err)
@@ -106,7 +107,7 @@ func (s *server) session(ctx context.Context) (client *gomail.Client, session *s
 		return conn, nil
 	}
 	options := []gomail.Option{
-		gomail.WithPort(port), gomail.WithTimeout(remaining), gomail.WithTLSPolicy(s.policy), gomail.WithoutRset(), gomail.WithoutNoop(),
+		gomail.WithPort(port), gomail.WithTimeout(remaining), gomail.WithTLSPolicy(s.policy), gomail.WithTLSConfig(secure), gomail.WithoutRset(), gomail.WithoutNoop(),
 		gomail.WithDialContextFunc(func(_ context.Context, network, address string) (net.Conn, error) { return dial(ctx, network, address) }),
 	}
 	if s.implicit {

@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -182,7 +183,7 @@ func NewProvider(t *testing.T, answers ...http.HandlerFunc) *Provider {
 func (p *Provider) Calls() []Call {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return append([]Call(nil), p.calls...)
+	return slices.Clone(p.calls)
 }
 
 // Says is an answer with a status, a body and headers in pairs.

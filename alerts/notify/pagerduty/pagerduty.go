@@ -93,8 +93,11 @@ type img struct {
 }
 
 // Notify triggers, acknowledges or resolves the incident of the message; PagerDuty folds what has the same key. A test
-// is an event that is resolved at once.
+// is an event that is resolved at once, a digest is a change event: neither wakes anybody for long.
 func (p *PagerDuty) Notify(ctx context.Context, m notify.Message) (notify.Receipt, error) {
+	if m.Action == notify.Digest {
+		return p.Change(ctx, Change{Summary: m.Title, Source: source(m), At: m.At, Details: digestDetails(m), Links: []notify.Link{{Text: "Open in Midwatch", URL: m.URL}}})
+	}
 	key := notify.Clip(m.ProviderKey(), maxKey)
 	e := event{RoutingKey: p.settings.RoutingKey, DedupKey: key}
 	switch {
@@ -137,9 +140,28 @@ func (p *PagerDuty) Change(ctx context.Context, c Change) (notify.Receipt, error
 		e.Payload.Details[name] = value
 	}
 	for _, l := range c.Links {
+		if l.URL == "" {
+			continue
+		}
 		e.Links = append(e.Links, link{HRef: l.URL, Text: l.Text})
 	}
 	return p.send(ctx, "/v2/change/enqueue", e)
+}
+
+func digestDetails(m notify.Message) map[string]string {
+	out := map[string]string{}
+	for _, s := range m.Sections {
+		out[s.Title] = joined(s.Lines)
+	}
+	return out
+}
+
+func joined(list []notify.Line) string {
+	var lines []string
+	for _, l := range list {
+		lines = append(lines, l.Text)
+	}
+	return strings.Join(lines, "\n")
 }
 
 func (p *PagerDuty) trigger(m notify.Message, key string) event {
@@ -201,11 +223,7 @@ func details(m notify.Message) map[string]any {
 		add(f.Name, f.Value)
 	}
 	for _, s := range m.Sections {
-		var lines []string
-		for _, l := range s.Lines {
-			lines = append(lines, l.Text)
-		}
-		add(s.Title, strings.Join(lines, "\n"))
+		add(s.Title, joined(s.Lines))
 	}
 	if m.Chart != nil {
 		add("chart", strings.TrimSpace(m.Chart.Alt+" "+m.Chart.Link))

@@ -34,12 +34,13 @@ func TestTheEvents(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if receipt.Code != 202 || receipt.Reference != m.ProviderKey() {
-				t.Errorf("receipt %+v", receipt)
-			}
 			call := provider.Calls()[0]
-			if call.Path != "/v2/enqueue" {
-				t.Errorf("called %s", call.Path)
+			key, path := m.ProviderKey(), "/v2/enqueue"
+			if m.Action == notify.Digest {
+				key, path = "", "/v2/change/enqueue"
+			}
+			if receipt.Code != 202 || receipt.Reference != key || call.Path != path {
+				t.Errorf("called %s, receipt %+v", call.Path, receipt)
 			}
 			notifytest.Golden(t, name+".json", call.Body)
 		})

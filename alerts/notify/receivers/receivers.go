@@ -153,7 +153,7 @@ func (r Receiver) Bucket() Limit {
 	return kind.Limit
 }
 
-// Deps are what notifiers are made of.
+// Deps are what notifiers are made of. All but PublicURL are needed.
 type Deps struct {
 	// HTTP reaches addresses that tenants chose: its dialer decides which may be reached (no private ones, for
 	// example). An error of it with a method Permanent() bool that says true is not tried again.
@@ -249,6 +249,9 @@ func openEmail(r Receiver, deps Deps) (notify.Notifier, error) {
 	if err != nil {
 		return nil, err
 	}
+	if deps.Mail == nil {
+		return nil, errors.New("this installation sends no mail")
+	}
 	return some(email.New(settings, deps.MailFrom, deps.Mail))
 }
 
@@ -294,7 +297,12 @@ func (r Receiver) Validate() error {
 	if _, err := time.LoadLocation(r.Zone); err != nil || r.Zone == "Local" {
 		return fmt.Errorf("zone: %q is not known; Europe/Berlin is one", notify.Clip(r.Zone, 50))
 	}
-	_, err := Open(r, Deps{HTTP: http.DefaultClient, MailFrom: "midwatch@localhost", Now: time.Now})
+	// nothing is sent: any client and any folder will do.
+	mail, err := email.NewTransport("file:mail")
+	if err != nil {
+		return fmt.Errorf("prepare the check: %w", err)
+	}
+	_, err = Open(r, Deps{HTTP: http.DefaultClient, Mail: mail, MailFrom: "midwatch@localhost", Now: time.Now})
 	return err
 }
 

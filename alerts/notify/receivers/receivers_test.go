@@ -2,6 +2,7 @@ package receivers_test
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -194,7 +195,8 @@ func TestADialerThatRefusesIsNotAskedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = n.Notify(t.Context(), notifytest.Page())
-	if permanent, ok := err.(*notify.PermanentError); !ok || !permanent.Broken {
+	var permanent *notify.PermanentError
+	if !errors.As(err, &permanent) || !permanent.Broken {
 		t.Errorf("got %v, want a broken receiver", err)
 	}
 }

@@ -35,6 +35,8 @@ Usage: midwatch <command> [flags]
   check      print the configuration in force, secrets masked, or what is wrong with it
   cron       run a job and tell Midwatch how it went: for crontabs
   discover   find the jobs of this machine and propose lines that run them by midwatch cron
+  probe      ask addresses from this machine whether they answer, as a region of its own
+  rules      apply, diff and export alert rules as YAML files
   deadletter list, show, replay or drop the messages that could not be stored
   version    print the version
 
@@ -88,6 +90,12 @@ func run(ctx context.Context, args, environ []string, out io.Writer) error {
 	case "deadletter":
 		variables := env.ToMap(environ)
 		return cli.Deadletter(ctx, args, func(name string) string { return variables[name] }, out)
+	case "probe":
+		variables := env.ToMap(environ)
+		return cli.Probe(ctx, args, func(name string) string { return variables[name] }, out)
+	case "rules":
+		variables := env.ToMap(environ)
+		return cli.Rules(ctx, args, func(name string) string { return variables[name] }, os.Stdin, out)
 	case "discover":
 		return cli.Discover(ctx, cli.ThisMachine(), args, out)
 	}

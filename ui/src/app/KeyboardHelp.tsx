@@ -18,14 +18,19 @@ const groups: { name: string; keys: [string, string][] }[] = [
     name: "Go to",
     keys: [
       ["g o", "Overview"],
+      ["g a", "Incidents"],
       ["g l", "Logs"],
       ["g m", "Metrics"],
       ["g e", "Errors"],
       ["g c", "Monitors"],
+      ["g n", "On call"],
+      ["g s", "Silences"],
+      ["g d", "Digest"],
+      ["g p", "Probes"],
       ["g r", "Rules"],
       ["g v", "Receivers"],
       ["g t", "Routes"],
-      ["g d", "Deliveries"],
+      ["g y", "Deliveries"],
     ],
   },
   {
@@ -45,6 +50,13 @@ const groups: { name: string; keys: [string, string][] }[] = [
     keys: [
       [`${modifier.trim()} S`, "Save the rule"],
       ["y", "Show or hide its YAML"],
+    ],
+  },
+  {
+    name: "An incident",
+    keys: [
+      ["a", "Acknowledge"],
+      ["n", "Write a note"],
     ],
   },
   {

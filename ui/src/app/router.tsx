@@ -11,17 +11,22 @@ import {
 } from "@tanstack/react-router";
 import { ErrorNote } from "../components/Page";
 import {
+  digestAddress,
+  incidentsAddress,
   deliveriesAddress,
   issueAddress,
   issuesAddress,
   logsAddress,
   metricsAddress,
   monitorsAddress,
-  newRuleAddress,
+  newSilenceAddress,
+  oncallAddress,
   rangeAddress,
+  signInAddress,
+  silencesAddress,
+  newRuleAddress,
   receiversAddress,
   rulesAddress,
-  signInAddress,
 } from "../lib/addresses";
 import { ApiError } from "../lib/api";
 import { pref, setPref } from "../lib/prefs";
@@ -161,6 +166,89 @@ const newMonitor = createRoute({
   component: lazyRouteComponent(() => import("../features/monitors/NewMonitorPage"), "NewMonitorPage"),
 });
 
+const incidents = createRoute({
+  getParentRoute: () => project,
+  path: "incidents",
+  validateSearch: incidentsAddress,
+  component: lazyRouteComponent(() => import("../features/incidents/IncidentsPage"), "IncidentsPage"),
+});
+
+const incident = createRoute({
+  getParentRoute: () => project,
+  path: "incidents/$incident",
+  component: lazyRouteComponent(() => import("../features/incidents/IncidentPage"), "IncidentPage"),
+});
+
+const oncall = createRoute({
+  getParentRoute: () => project,
+  path: "oncall",
+  validateSearch: oncallAddress,
+  component: lazyRouteComponent(() => import("../features/oncall/OncallPage"), "OncallPage"),
+});
+
+const editOncall = createRoute({
+  getParentRoute: () => project,
+  path: "oncall/$kind/$id",
+  component: lazyRouteComponent(() => import("../features/oncall/EditPage"), "EditPage"),
+});
+
+const newOncall = createRoute({
+  getParentRoute: () => project,
+  path: "new-oncall/$kind",
+  component: lazyRouteComponent(() => import("../features/oncall/EditPage"), "NewPage"),
+});
+
+const silences = createRoute({
+  getParentRoute: () => project,
+  path: "silences",
+  validateSearch: silencesAddress,
+  component: lazyRouteComponent(() => import("../features/silences/SilencesPage"), "SilencesPage"),
+});
+
+const newSilence = createRoute({
+  getParentRoute: () => project,
+  path: "new-silence",
+  validateSearch: newSilenceAddress,
+  component: lazyRouteComponent(() => import("../features/silences/NewSilencePage"), "NewSilencePage"),
+});
+
+const editWindow = createRoute({
+  getParentRoute: () => project,
+  path: "silences/windows/$id",
+  component: lazyRouteComponent(() => import("../features/silences/WindowPage"), "EditWindowPage"),
+});
+
+const newWindow = createRoute({
+  getParentRoute: () => project,
+  path: "new-window",
+  component: lazyRouteComponent(() => import("../features/silences/WindowPage"), "NewWindowPage"),
+});
+
+const digest = createRoute({
+  getParentRoute: () => project,
+  path: "digest",
+  validateSearch: digestAddress,
+  component: lazyRouteComponent(() => import("../features/digest/DigestPage"), "DigestPage"),
+});
+
+const probes = createRoute({
+  getParentRoute: () => project,
+  path: "probes",
+  component: lazyRouteComponent(() => import("../features/probes/ProbesPage"), "ProbesPage"),
+});
+
+const probe = createRoute({
+  getParentRoute: () => project,
+  path: "probes/$probe",
+  component: lazyRouteComponent(() => import("../features/probes/ProbePage"), "ProbePage"),
+});
+
+const newProbe = createRoute({
+  getParentRoute: () => project,
+  path: "new-probe",
+  component: lazyRouteComponent(() => import("../features/probes/ProbePage"), "NewProbePage"),
+});
+
 const rules = createRoute({
   getParentRoute: () => project,
   path: "rules",
@@ -265,6 +353,19 @@ export const router = createRouter({
       monitor,
       editMonitor,
       newMonitor,
+      probes,
+      probe,
+      newProbe,
+      incidents,
+      incident,
+      oncall,
+      editOncall,
+      newOncall,
+      silences,
+      newSilence,
+      editWindow,
+      newWindow,
+      digest,
       rules,
       newRule,
       rule,

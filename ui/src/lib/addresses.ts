@@ -164,3 +164,58 @@ export interface IssueAddress {
 export function issueAddress(search: Search): IssueAddress {
   return { event: text(search.event, 32), raw: oneOf(search.raw, ["1"]) };
 }
+
+export const incidentStates = ["open", "resolved"] as const;
+export type IncidentState = (typeof incidentStates)[number];
+
+export interface IncidentsAddress {
+  /** Only incidents in this state. */
+  state?: IncidentState | undefined;
+  /** Only incidents of these severities. */
+  severity?: Severity[] | undefined;
+}
+
+export function incidentsAddress(search: Search): IncidentsAddress {
+  const asked = list(search.severity);
+  const severity = severities.filter((one) => asked?.includes(one));
+  return { state: oneOf(search.state, incidentStates), severity: severity.length ? severity : undefined };
+}
+
+export const oncallTabs = ["calendar", "policies", "teams", "people"] as const;
+export type OncallTab = (typeof oncallTabs)[number];
+
+export interface OncallAddress {
+  tab?: OncallTab | undefined;
+  /** The Monday with which the calendar begins, 2026-08-17; this week's when absent. */
+  week?: string | undefined;
+}
+
+export function oncallAddress(search: Search): OncallAddress {
+  const week = text(search.week, 10);
+  return { tab: oneOf(search.tab, oncallTabs), week: week && /^\d{4}-\d\d-\d\d$/.test(week) && !Number.isNaN(Date.parse(week)) ? week : undefined };
+}
+
+export interface SilencesAddress {
+  tab?: "maintenance" | undefined;
+}
+
+export function silencesAddress(search: Search): SilencesAddress {
+  return { tab: oneOf(search.tab, ["maintenance"]) };
+}
+
+export interface NewSilenceAddress {
+  /** Conditions as text, such as service="checkout", one each. */
+  match?: string[] | undefined;
+}
+
+export function newSilenceAddress(search: Search): NewSilenceAddress {
+  return { match: list(search.match, 20) };
+}
+
+export interface DigestAddress {
+  team?: string | undefined;
+}
+
+export function digestAddress(search: Search): DigestAddress {
+  return { team: text(search.team, 100) };
+}

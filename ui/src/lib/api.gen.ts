@@ -148,6 +148,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/projects/{project}/rules/rehearse": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What a rule would have done in the last days, without keeping it */
+        post: operations["rehearseRule"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/projects/{project}/rules/{id}": {
         parameters: {
             query?: never;
@@ -1107,6 +1127,73 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/projects/{project}/probes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        /** The uptime and TLS probes of a project, by name */
+        get: operations["listProbes"];
+        put?: never;
+        /** Make a probe; it runs within half a minute */
+        post: operations["createProbe"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/probes/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Run a probe once, now, from this server, without keeping it
+         * @description Answers when the run has ended, which takes as long as the timeout at most.
+         */
+        post: operations["testProbe"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/probes/{probe}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                probe: components["parameters"]["ProbePath"];
+            };
+            cookie?: never;
+        };
+        /** One probe */
+        get: operations["getProbe"];
+        /** Change a probe */
+        put: operations["setProbe"];
+        post?: never;
+        /** Remove a probe; what it has measured stays */
+        delete: operations["deleteProbe"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/projects/{project}/monitors": {
         parameters: {
             query?: never;
@@ -1402,6 +1489,63 @@ export interface components {
          * @example 5m
          */
         Duration: string;
+        RehearsalAsk: {
+            rule: components["schemas"]["Rule"];
+            /** @default 7 */
+            days: number;
+        };
+        Rehearsal: {
+            /** Format: int64 */
+            took_ms: number;
+            /** Format: date-time */
+            from: string;
+            /** Format: date-time */
+            to: string;
+            pages: number;
+            pages_at_night: number;
+            tickets: number;
+            mails: number;
+            self_resolved: number;
+            held: number;
+            days: {
+                date: string;
+                pages: number;
+                tickets: number;
+                mails: number;
+            }[];
+            incidents: {
+                id: string;
+                title: string;
+                /** Format: date-time */
+                from: string;
+                /** Format: date-time */
+                to: string;
+                caught: boolean;
+                /** Format: int64 */
+                after_seconds: number;
+            }[];
+            firings: {
+                group: string;
+                level: string;
+                /** Format: date-time */
+                from: string;
+                /** Format: date-time */
+                to: string;
+                worst: number;
+                reason: string;
+            }[];
+            series: {
+                group: string;
+                points: number[][];
+            }[];
+            threshold: number | null;
+            heat: {
+                thresholds: number[];
+                holds: number[];
+                pages: number[][];
+            };
+            problems: components["schemas"]["Problem"][];
+        };
         /** @description An alert rule as a person writes it. What is left out is the default of its kind; the effective rule in an answer has all of it. */
         Rule: {
             id: string;
@@ -1617,7 +1761,8 @@ export interface components {
                 /** @example 5m */
                 per: string;
             };
-            disabled?: boolean;
+            /** @description In which its messages say times */
+            zone?: string;
         };
         ReceiverList: {
             receivers: components["schemas"]["StoredReceiver"][];
@@ -1903,7 +2048,7 @@ export interface components {
             active: boolean;
             /**
              * Format: date-time
-             * @description When it holds next
+             * @description When it holds next, or has held since
              */
             next_from?: string;
             /** Format: date-time */
@@ -2077,7 +2222,7 @@ export interface components {
             wait_until?: string;
             /** @description The timeline, oldest first */
             entries: components["schemas"]["IncidentEntry"][];
-            /** @description Who was told */
+            /** @description Who was told, oldest first */
             deliveries: components["schemas"]["Delivery"][];
             /** @description What was known when people were first told; absent until it is put together */
             dossier?: {
@@ -2488,6 +2633,144 @@ export interface components {
                 [key: string]: unknown;
             };
         };
+        ProbeList: {
+            probes: components["schemas"]["Probe"][];
+        };
+        /** @enum {string} */
+        ProbeKind: "http" | "tcp" | "dns" | "tls";
+        /** @description What to ask, how often, from where, and what to expect */
+        ProbeSettings: {
+            name: string;
+            kind: components["schemas"]["ProbeKind"];
+            /** @description A URL for http, host:port for tcp and tls, a domain name for dns */
+            target: string;
+            /** @description Of http: GET when absent */
+            method?: string;
+            /** @description Of http */
+            headers?: {
+                [key: string]: string;
+            };
+            /** @description Of http, with POST, PUT, PATCH and DELETE */
+            body?: string;
+            /**
+             * @description Of http: 200-399 when absent
+             * @example 200-299,404
+             */
+            expect_status?: string;
+            /** @description Of http: five at most, each to a public address */
+            follow_redirects?: boolean;
+            /** @description A text that the first MiB of an http answer, or one of the records of dns, has to hold */
+            contains?: string;
+            /**
+             * @description Of dns: A when absent
+             * @enum {string}
+             */
+            record_type?: "A" | "AAAA" | "CNAME" | "MX" | "TXT" | "NS";
+            /** @description Of dns: the server that is asked, host or host:port; the machine's own when absent */
+            resolver?: string;
+            /** @description 10 when absent */
+            timeout_seconds?: number;
+            /**
+             * @description 30 when absent
+             * @enum {integer}
+             */
+            interval_seconds?: 30 | 60 | 300;
+            /** @description Where to ask from; everywhere when absent */
+            regions?: string[];
+            /** @description In how many regions it has to fail to be down; more than half when absent */
+            need?: number;
+            /** @description What the probe is about */
+            service?: string;
+            paused?: boolean;
+        };
+        Probe: {
+            id: string;
+            /** Format: int64 */
+            version: number;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            updated_at: string;
+            name: string;
+            kind: components["schemas"]["ProbeKind"];
+            /** @description A URL for http, host:port for tcp and tls, a domain name for dns */
+            target: string;
+            /** @description Of http: GET when absent */
+            method?: string;
+            /** @description Of http */
+            headers?: {
+                [key: string]: string;
+            };
+            /** @description Of http, with POST, PUT, PATCH and DELETE */
+            body?: string;
+            /**
+             * @description Of http: 200-399 when absent
+             * @example 200-299,404
+             */
+            expect_status?: string;
+            /** @description Of http: five at most, each to a public address */
+            follow_redirects?: boolean;
+            /** @description A text that the first MiB of an http answer, or one of the records of dns, has to hold */
+            contains?: string;
+            /**
+             * @description Of dns: A when absent
+             * @enum {string}
+             */
+            record_type?: "A" | "AAAA" | "CNAME" | "MX" | "TXT" | "NS";
+            /** @description Of dns: the server that is asked, host or host:port; the machine's own when absent */
+            resolver?: string;
+            /** @description 10 when absent */
+            timeout_seconds?: number;
+            /**
+             * @description 30 when absent
+             * @enum {integer}
+             */
+            interval_seconds?: 30 | 60 | 300;
+            /** @description Where to ask from; everywhere when absent */
+            regions?: string[];
+            /** @description In how many regions it has to fail to be down; more than half when absent */
+            need?: number;
+            /** @description What the probe is about */
+            service?: string;
+            paused?: boolean;
+        };
+        ProbeResult: {
+            probe: string;
+            region: string;
+            /** Format: date-time */
+            at: string;
+            ok: boolean;
+            /** @description Why it failed, in words */
+            error?: string;
+            status_code?: number;
+            /** @description The records that dns found */
+            answers?: string[];
+            timings: {
+                dns_ms: number;
+                connect_ms: number;
+                tls_ms: number;
+                first_byte_ms: number;
+                total_ms: number;
+            };
+            certificate?: components["schemas"]["ProbeCertificate"];
+        };
+        ProbeCertificate: {
+            /** Format: date-time */
+            not_before: string;
+            /** Format: date-time */
+            not_after: string;
+            issuer: string;
+            names: string[];
+            serial: string;
+            chain_valid: boolean;
+            name_matches: boolean;
+            /** @description The share of its lifetime that is left, 0 to 1 */
+            left: number;
+            /** @enum {string} */
+            verdict: "fine" | "renew" | "soon" | "now" | "expired";
+            /** @example 20 days left, 22 % of its lifetime */
+            words: string;
+        };
         MonitorList: {
             monitors: components["schemas"]["Monitor"][];
         };
@@ -2652,6 +2935,7 @@ export interface components {
         IssuePath: string;
         /** @description 32 hexadecimal digits */
         EventPath: string;
+        ProbePath: string;
         Slug: string;
     };
     requestBodies: never;
@@ -2920,6 +3204,34 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RuleVerdict"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    rehearseRule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RehearsalAsk"];
+            };
+        };
+        responses: {
+            /** @description What it would have done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rehearsal"];
                 };
             };
             default: components["responses"]["Error"];
@@ -4381,6 +4693,166 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Event"];
                 };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    listProbes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Probes */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProbeList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    createProbe: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProbeSettings"];
+            };
+        };
+        responses: {
+            /** @description Made */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Probe"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    testProbe: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProbeSettings"];
+            };
+        };
+        responses: {
+            /** @description What came of it */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProbeResult"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    getProbe: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                probe: components["parameters"]["ProbePath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The probe */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Probe"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    setProbe: {
+        parameters: {
+            query?: {
+                /** @description The version that is changed; anybody else's change since then is then a conflict. Without it the newest is replaced. */
+                version?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                probe: components["parameters"]["ProbePath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProbeSettings"];
+            };
+        };
+        responses: {
+            /** @description Changed */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Probe"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    deleteProbe: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                probe: components["parameters"]["ProbePath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Removed */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             default: components["responses"]["Error"];
         };

@@ -1,0 +1,269 @@
+package evaluate
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/midwatch/midwatch/alerts/rule"
+	"github.com/midwatch/midwatch/proto/telemetrypb"
+	"github.com/midwatch/midwatch/storage/catalog"
+	"github.com/midwatch/midwatch/storage/storagetest"
+	"github.com/midwatch/midwatch/storage/telemetry"
+)
+
+// live evaluates rules from one time to another, each 10 s, and compares with one read of it all.
+func live(t *testing.T, w *world, from, to int64, rules ...rule.Rule) []string {
+	t.Helper()
+	for _, r := range rules {
+		w.put(r)
+	}
+	w.now = begin + from
+	d := &desk{}
+	e := w.evaluator("a", d)
+	w.until(e, to, 10)
+	for _, r := range rules {
+		if r.Kind == rule.IssueNew {
+			continue
+		}
+		if diff := gocmp.Diff(ranged(t, w, r, begin+from), events(t, w, r.ID)); diff != "" {
+			t.Errorf("%s: events (-range +live):\n%s", r.ID, diff)
+		}
+	}
+	return d.told()
+}
+
+func TestObjectivesBurn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, storagetest.Catalog(t), storagetest.Telemetry(t))
+	s := &sender{}
+	good := func(at int64) float64 {
+		if at >= 3600 && at < 3660 || at >= 5400 && at < 5700 {
+			return 0
+		}
+		return 5
+	}
+	s.counter("http_server_request_duration_seconds_count", "http_response_status_code=200", 0, 9000, 10, rate(good))
+	s.counter("http_server_request_duration_seconds_count", "http_response_status_code=500", 0, 9000, 10, rate(func(at int64) float64 { return 5 - good(at) }))
+	s.send(t, w.store, w.project)
+	got := live(t, w, 3000, 9000, rule.Rule{
+		ID: "slo", Name: "slo", Kind: rule.SLOBurn, State: rule.Live, FirstAction: "look at it", SLO: &rule.SLO{Target: 0.999}, Levels: []rule.Level{{Severity: rule.Page}},
+	})
+	// One minute of a total outage pages nobody, five do after four.
+	if diff := gocmp.Diff([]string{"64 note slo/page/ page healed", "94 fire slo/page/ page", "105 resolve slo/page/ page"}, got); diff != "" {
+		t.Errorf("signals (-want +got):\n%s", diff)
+	}
+}
+
+func TestADiskThatFillsIsForecast(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, storagetest.Catalog(t), storagetest.Telemetry(t))
+	s := &sender{}
+	const from = -3*day - 3600
+	s.gauge("disk_used_bytes", "device=a", from, 7200, 300, func(at int64) float64 { return 60e9 + 10e9*float64(at-from)/day })
+	s.gauge("disk_used_bytes", "device=b", from, 7200, 300, func(int64) float64 { return 60e9 })
+	for _, device := range []string{"a", "b"} {
+		s.gauge("disk_size_bytes", "device="+device, from, 7200, 300, func(int64) float64 { return 100e9 })
+	}
+	s.send(t, w.store, w.project)
+	got := live(t, w, 0, 7200, rule.Rule{
+		ID: "disk", Name: "disk", Kind: rule.Forecasted, State: rule.Live, FirstAction: "look at it",
+		Query: rule.Query{Metric: "disk_used_bytes", By: []string{"device"}}, Forecast: &rule.ForecastSpec{CapacityMetric: "disk_size_bytes"},
+	})
+	if len(got) != 1 || !strings.HasSuffix(got[0], "fire disk/ticket/a ticket") {
+		t.Errorf("told %q, want a ticket for a", got)
+	}
+}
+
+func TestProbesAreJudgedByRegions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, storagetest.Catalog(t), storagetest.Telemetry(t))
+	s := &sender{}
+	for i, region := range []string{"eu", "us", "asia"} {
+		for _, probe := range []string{"home", "shop", "docs"} {
+			down := between(0, 0, 0, 1)
+			switch {
+			case region == "eu":
+				down = between(600, 1200, 0, 1) // blind: all of its probes fail
+			case probe == "shop":
+				down = between(1800, 2400+int64(i), 0, 1)
+			}
+			s.gauge("midwatch_probe_up", fmt.Sprintf("probe=%s region=%s kind=http", probe, region), 0, 3600, 30, down)
+		}
+	}
+	for probe, left := range map[string]float64{"home": 60 * day, "shop": 20 * day} {
+		s.gauge("midwatch_probe_certificate_remaining_seconds", "probe="+probe+" region=eu kind=http", 0, 7200, 60, func(at int64) float64 { return left - float64(at) })
+		s.gauge("midwatch_probe_certificate_lifetime_seconds", "probe="+probe+" region=eu kind=http", 0, 7200, 60, func(int64) float64 { return 90 * day })
+	}
+	s.send(t, w.store, w.project)
+	got := live(t, w, 300, 3900,
+		rule.Rule{ID: "up", Name: "up", Kind: rule.Uptime, State: rule.Live, FirstAction: "look at it"},
+		rule.Rule{ID: "tls", Name: "tls", Kind: rule.TLSExpiry, State: rule.Live, FirstAction: "look at it"})
+	want := []string{"31 fire up/page/shop page", "41 resolve up/page/shop page"}
+	var tls int
+	for _, text := range got {
+		if strings.HasSuffix(text, "fire tls/ticket/shop ticket") {
+			tls++
+			continue
+		}
+		if len(want) == 0 || text != want[0] {
+			t.Errorf("told %q", text)
+			continue
+		}
+		want = want[1:]
+	}
+	if tls != 1 || len(want) > 0 {
+		t.Errorf("told %q", got)
+	}
+}
+
+func TestWhatIsAbsentIsTold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, storagetest.Catalog(t), storagetest.Telemetry(t))
+	s := &sender{}
+	s.gauge("heartbeat", "worker=a", 0, 7200, 15, between(0, 0, 1, 1))
+	s.gauge("heartbeat", "worker=b", 0, 1800, 15, between(0, 0, 1, 1))
+	s.gauge("heartbeat", "worker=b", 3600, 7200, 15, between(0, 0, 1, 1))
+	s.send(t, w.store, w.project)
+	got := live(t, w, 900, 7200,
+		rule.Rule{ID: "gone", Name: "gone", Kind: rule.Absence, State: rule.Live, Query: rule.Query{Metric: "heartbeat", By: []string{"worker"}}},
+		rule.Rule{ID: "never", Name: "never", Kind: rule.Absence, State: rule.Live, Query: rule.Query{Metric: "nothing"}},
+		rule.Rule{ID: "keeps", Name: "keeps", Kind: rule.Threshold, State: rule.Live, Query: rule.Query{Metric: "nothing"}, Levels: []rule.Level{{Fire: "> 1"}}})
+	want := []string{"19 fire keeps/nodata ticket", "40 fire gone/ticket/b ticket", "61 resolve gone/ticket/b ticket"}
+	if diff := gocmp.Diff(want, got); diff != "" {
+		t.Errorf("signals (-want +got):\n%s", diff)
+	}
+}
+
+func TestLogsAreCounted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, storagetest.Catalog(t), storagetest.Telemetry(t))
+	var records []*telemetrypb.LogRecord
+	for at := int64(0); at < 7200; at += 2 {
+		r := &telemetrypb.LogRecord{Time: uint64(begin+at) * 1e9, Body: "GET /", Severity: 9, Attributes: []*telemetrypb.KeyValue{{Key: "status", Value: "200"}}}
+		if at >= 1800 && at < 2700 && at%10 == 0 || at >= 3600 && at < 3660 {
+			r.Attributes[0].Value = "503"
+		}
+		if at == 5000 {
+			r.Body = "panic: everything is lost"
+		}
+		records = append(records, r)
+	}
+	frame, err := proto.Marshal(&telemetrypb.LogFrame{Batches: []*telemetrypb.LogBatch{{
+		ProjectId: w.project, ReceivedAt: uint64(begin) * 1e9, Groups: []*telemetrypb.LogGroup{{Service: "web", Records: records}},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := telemetry.NewLogBlock()
+	if err := b.Add(1, 0, frame); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.store.InsertLogs(t.Context(), "a", b); err != nil {
+		t.Fatal(err)
+	}
+	got := live(t, w, 900, 7200,
+		rule.Rule{
+			ID: "ratio", Name: "ratio", Kind: rule.LogRatio, State: rule.Live, FirstAction: "look at it",
+			Query:  rule.Query{By: []string{"service"}, Bad: []rule.Match{{Label: "status", Op: "=~", Value: "5.."}}},
+			Levels: []rule.Level{{Fire: ">= 5%", Severity: rule.Page, For: seconds(180)}},
+		},
+		rule.Rule{
+			ID: "panic", Name: "panic", Kind: rule.LogMatch, State: rule.Live, Query: rule.Query{Text: "panic", Where: []rule.Match{{Label: "service", Op: "=", Value: "web"}}},
+			Levels: []rule.Level{{Fire: ">= 1"}},
+		})
+	want := []string{"34 fire ratio/page/web page", "54 resolve ratio/page/web page", "64 note ratio/page/web page healed", "83 fire panic/ticket/ ticket", "98 resolve panic/ticket/ ticket"}
+	if diff := gocmp.Diff(want, got); diff != "" {
+		t.Errorf("signals (-want +got):\n%s", diff)
+	}
+}
+
+func TestIssuesThatAreNewOrSpikeAreTold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, storagetest.Catalog(t), storagetest.Telemetry(t))
+	var events []*telemetrypb.ErrorEvent
+	add := func(issue uint64, at int64) {
+		id := fmt.Appendf(nil, "%016x", len(events))
+		events = append(events, &telemetrypb.ErrorEvent{ProjectId: w.project, EventId: id[:16], IssueId: issue, Time: uint64(begin+at) * 1e9, ReceivedAt: uint64(begin+at) * 1e9})
+	}
+	for back := int64(1); back <= 12; back++ { // twice in any five minutes
+		for at := int64(0); at < 7200; at += 150 {
+			add(7, at-back*day)
+		}
+	}
+	for at := int64(0); at < 7200; at += 150 {
+		add(7, at)
+	}
+	for at := int64(3600); at < 4200; at += 5 {
+		add(7, at)
+	}
+	b := telemetry.NewErrorBlock()
+	b.Add(1, &telemetrypb.ErrorFrame{Events: events})
+	if err := w.store.InsertErrors(t.Context(), "a", b); err != nil {
+		t.Fatal(err)
+	}
+	err := w.db.InTx(t.Context(), func(tx *catalog.Tx) error {
+		var found []catalog.IssueEvents
+		for i := range 15 {
+			found = append(found, catalog.IssueEvents{Project: w.project, ID: uint64(100 + i), Title: fmt.Sprint("issue ", i), FirstSeen: unix(begin + 1800 + int64(i)), LastSeen: unix(begin + 1900), Count: 1})
+		}
+		found = append(found, catalog.IssueEvents{Project: w.project, ID: 7, Title: "old", FirstSeen: unix(begin - 12*day), LastSeen: unix(begin + 1900), Count: 1})
+		return tx.AddIssueEvents(t.Context(), found)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := live(t, w, 900, 7200,
+		rule.Rule{ID: "new", Name: "new", Kind: rule.IssueNew, State: rule.Live},
+		rule.Rule{ID: "spike", Name: "spike", Kind: rule.IssueSpike, State: rule.Live})
+	var want []string
+	for i := range 10 {
+		want = append(want, fmt.Sprintf("30 fire new/mail/%d mail", 100+i))
+	}
+	want = append(want, "30 fire new/mail/__more__ mail", "62 fire spike/ticket/7 ticket", "89 resolve spike/ticket/7 ticket")
+	if diff := gocmp.Diff(want, got); diff != "" {
+		t.Errorf("signals (-want +got):\n%s", diff)
+	}
+}
+
+func TestARuleLooksAtItsOwnService(t *testing.T) {
+	t.Parallel()
+	query := func(by, where string) rule.Query {
+		q := rule.Query{Metric: "m"}
+		if by != "" {
+			q.By = []string{by}
+		}
+		if where != "" {
+			q.Where = []rule.Match{{Label: where, Op: "=~", Value: ".+"}}
+		}
+		return q
+	}
+	for _, c := range []struct {
+		query  rule.Query
+		labels map[string]string
+		want   bool
+	}{
+		{query("", ""), map[string]string{"service_name": "shop", "job": "team/shop"}, true},
+		{query("", ""), map[string]string{"service_name": "blog", "job": "team/blog"}, false},
+		{query("", ""), map[string]string{"service": "blog"}, false},
+		{query("", ""), map[string]string{"job": "node"}, true},
+		{query("", ""), map[string]string{}, true},
+		{query("", ""), map[string]string{"service": "shop", "deployment_environment_name": "test"}, false},
+		{query("service.name", ""), map[string]string{"service_name": "blog"}, true},
+		{query("", "job"), map[string]string{"service_name": "blog", "job": "blog"}, true},
+		{query("", "service"), map[string]string{"service_name": "blog"}, true},
+	} {
+		p, err := NewPlan("o", 1, 1, rule.Rule{
+			ID: "r", Kind: rule.Threshold, Service: "shop", Environment: "prod", Query: c.query, Levels: []rule.Level{{Fire: "> 1"}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.concerns(c.labels) && matches(p.where, c.labels); got != c.want {
+			t.Errorf("%+v of %v: %t", c.query, c.labels, got)
+		}
+	}
+}
