@@ -1,4 +1,4 @@
-import { Activity, BellOff, BellRing, CalendarCheck, ChartLine, ListChecks, OctagonAlert, Phone, Radar, ScrollText, Send, Siren, Split, Sunrise, type LucideIcon } from "lucide-react";
+import { Activity, BellOff, BellRing, CalendarCheck, ChartLine, OctagonAlert, Phone, Radar, ScrollText, Siren, Sunrise, type LucideIcon } from "lucide-react";
 
 /** The rail, top to bottom; key follows g. */
 export const pages = [
@@ -21,8 +21,8 @@ export const morePages = [
 
 /** Who is told by rules: pages beside that of the rules, which have keys and stand in the palette, but not in the rail. */
 export const rulePages = [
-  { to: "/p/$project/rules", name: "Rules", key: "r", icon: ListChecks },
-  { to: "/p/$project/receivers", name: "Receivers", key: "v", icon: Send },
-  { to: "/p/$project/routes", name: "Routes", key: "t", icon: Split },
-  { to: "/p/$project/deliveries", name: "Deliveries", key: "y", icon: ScrollText },
+  { to: "/p/$project/rules", name: "Rules", key: "r", icon: BellRing },
+  { to: "/p/$project/receivers", name: "Receivers", key: "v", icon: BellRing },
+  { to: "/p/$project/routes", name: "Routes", key: "t", icon: BellRing },
+  { to: "/p/$project/deliveries", name: "Deliveries", key: "y", icon: BellRing },
 ] as const satisfies { to: string; name: string; key: string; icon: LucideIcon }[];

@@ -12,6 +12,7 @@ import { useAnswer, useProject, useTitle } from "../../lib/page";
 import { deliveryQuery, receiversQuery } from "../receivers/queries";
 import { SeverityBar, SeverityWord } from "../rules/RuleMarks";
 import { RuleTabs } from "../rules/RuleTabs";
+import { IncidentLink } from "./IncidentLink";
 import { actionWord, deliveriesSentence, messageJSON, messageText, stateWords } from "./words";
 
 const route = getRouteApi("/p/$project/deliveries");
@@ -79,8 +80,16 @@ export function DeliveriesPage() {
                 {all.map((one) => (
                   <Row key={one.key} one={one} receiver={nameOf(one.receiver)} current={one.key === open} />
                 ))}
-                {all.length === 0 && <Empty>{filtered ? "Take a filter away to see others." : "Messages stand here as soon as a rule tells somebody, or a receiver is tested."}</Empty>}
-                {all.length >= limit && <Empty>The newest {limit}; filter to see others.</Empty>}
+                {all.length === 0 && (
+                  <li>
+                    <Empty>{filtered ? "Take a filter away to see others." : "Messages stand here as soon as a rule tells somebody, or a receiver is tested."}</Empty>
+                  </li>
+                )}
+                {all.length >= limit && (
+                  <li>
+                    <Empty>The newest {limit}; filter to see others.</Empty>
+                  </li>
+                )}
               </ul>
             )}
           </Await>
@@ -122,15 +131,6 @@ function Row({ one, receiver, current }: { one: Delivery; receiver: string; curr
       </p>
       {one.last_error && one.state !== "done" && <p className="text-data text-bad wrap-anywhere sm:col-start-2 sm:col-end-4">{one.last_error}</p>}
     </li>
-  );
-}
-
-function IncidentLink({ id }: { id: string }) {
-  const { param } = useProject();
-  return (
-    <Link to={`/p/${param}/incidents/${encodeURIComponent(id)}` as string} className="relative text-accent underline underline-offset-2">
-      incident
-    </Link>
   );
 }
 

@@ -6,7 +6,9 @@ const delivery = (state: Delivery["state"]): Delivery => ({ key: state, receiver
 
 test("the sentence says how many arrived, wait and failed", () => {
   expect(deliveriesSentence([])).toBe("No message has been sent yet.");
-  expect(deliveriesSentence([delivery("done")])).toBe("1 of the newest 1 message arrived.");
+  expect(deliveriesSentence([delivery("done")])).toBe("The only message arrived.");
+  expect(deliveriesSentence([delivery("withdrawn")])).toBe("The only message was withdrawn.");
+  expect(deliveriesSentence([delivery("done"), delivery("done")])).toBe("The newest 2 messages arrived.");
   expect(deliveriesSentence([delivery("done"), delivery("due"), delivery("failed")])).toBe("1 of the newest 3 messages arrived; 1 is on the way; 1 failed.");
 });
 

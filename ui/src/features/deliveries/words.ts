@@ -21,8 +21,10 @@ export const actionWord = (action: string) => actions[action] ?? action;
 export function deliveriesSentence(all: readonly Delivery[]): string {
   if (all.length === 0) return "No message has been sent yet.";
   const n = (state: DeliveryState) => all.filter((one) => one.state === state).length;
-  const parts = [`${n("done")} of the newest ${all.length} ${all.length === 1 ? "message" : "messages"} arrived`];
+  if (n("done") === all.length) return all.length === 1 ? "The only message arrived." : `The newest ${all.length} messages arrived.`;
+  const parts = n("done") > 0 ? [`${n("done")} of the newest ${all.length} messages arrived`] : [`None of the newest ${all.length} messages arrived`];
   const waiting = n("due") + n("sending");
+  if (all.length === 1) return `The only message ${waiting > 0 ? "is on the way" : n("failed") > 0 ? "failed" : `was ${stateWords[all[0]!.state].word}`}.`;
   if (waiting > 0) parts.push(`${waiting} ${waiting === 1 ? "is" : "are"} on the way`);
   if (n("failed") > 0) parts.push(`${n("failed")} failed`);
   return `${parts.join("; ")}.`;

@@ -82,7 +82,11 @@ export function ReceiversPage() {
               {all.map((one) => (
                 <Row key={one.receiver.id} one={one} all={all} current={one.receiver.id === open} />
               ))}
-              {all.length === 0 && <Empty>Add an address, a channel or a webhook, and send it a test.</Empty>}
+              {all.length === 0 && (
+                <li>
+                  <Empty>Add an address, a channel or a webhook, and send it a test.</Empty>
+                </li>
+              )}
             </ul>
             {detail && (
               <section aria-label={chosen ? chosen.receiver.name : "New receiver"} className="mx-4 rounded border border-line bg-s1 xl:mr-4 xl:ml-0">

@@ -125,8 +125,8 @@ function Preview({ found, rule }: { found: Rehearsal; rule: Rule }) {
   const [zoomed, setZoomed] = useState<typeof range | undefined>(undefined);
   const { times, series, stepMs } = useMemo(() => {
     const some = found.series.slice(0, drawn);
-    const step = smallest(some.flatMap((one) => one.points.slice(0, 200).map(([at], i, all) => at - (all[i - 1]?.[0] ?? at)).filter((d) => d > 0)));
-    const aligned = grid(some.map((one) => ({ points: one.points.map(([at, value]) => ({ at, value })) })), step);
+    const step = smallest(some.flatMap((one) => one.points.slice(0, 200).map(([at = 0], i, all) => at - (all[i - 1]?.[0] ?? at)).filter((d) => d > 0)));
+    const aligned = grid(some.map((one) => ({ points: one.points.map(([at = 0, value = Number.NaN]) => ({ at, value })) })), step);
     const tokens = colors(some.map((one) => one.group));
     return {
       stepMs: step,

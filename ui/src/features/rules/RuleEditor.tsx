@@ -41,6 +41,7 @@ export function RuleEditor({ start, stored, children }: { start: Rule; stored: S
   const [possible, setPossible] = useState(true);
   const [yaml, setYaml] = useState(true);
   const [asking, setAsking] = useState(false);
+  const [broken, setBroken] = useState(false);
   const changed = JSON.stringify(rule) !== kept;
 
   const asked = useDebounced(rule, 350);
@@ -53,7 +54,7 @@ export function RuleEditor({ start, stored, children }: { start: Rule; stored: S
   const verdict = judged.data;
   const unreadable = judged.error instanceof ApiError && judged.error.code === "invalid" ? judged.error : undefined;
   const current = !judged.isPlaceholderData && asked === rule && !judged.error;
-  const valid = current && verdict?.ok === true;
+  const valid = current && verdict?.ok === true && !broken;
   const problems = judged.error ? [] : (verdict?.problems ?? []);
 
   const save = useMutation({
@@ -72,7 +73,7 @@ export function RuleEditor({ start, stored, children }: { start: Rule; stored: S
       queryClient.setQueryData(["rule", project, answer.meta.id], answer);
       void queryClient.invalidateQueries({ queryKey: rulesQuery(project).queryKey });
       announce(`Rule saved, ${now.state ?? "draft"}`);
-      if (!stored) await navigate({ to: "/p/$project/rules/$id", params: { project: param, id: answer.meta.id }, replace: true, ignoreBlocker: true });
+      if (stored?.meta.id !== answer.meta.id) await navigate({ to: "/p/$project/rules/$id", params: { project: param, id: answer.meta.id }, replace: true, ignoreBlocker: true });
     },
   });
   const remove = useMutation({
@@ -90,7 +91,11 @@ export function RuleEditor({ start, stored, children }: { start: Rule; stored: S
   const blocked = steps.find((one) => one.not);
   const refused = save.error instanceof ApiError ? save.error.problems : [];
 
-  useBlocker({ shouldBlockFn: () => changed && stored !== undefined && !save.isPending && !confirm("Leave without saving the rule?"), enableBeforeUnload: () => changed && stored !== undefined });
+  useBlocker({
+    // Another range of time is the same page.
+    shouldBlockFn: ({ current, next }) => changed && stored !== undefined && current.pathname !== next.pathname && !confirm("Leave without saving the rule?"),
+    enableBeforeUnload: () => changed && stored !== undefined,
+  });
   useKeys({
     "mod+s": keep,
     y: () => setYaml((on) => !on),
@@ -105,9 +110,9 @@ export function RuleEditor({ start, stored, children }: { start: Rule; stored: S
           <ArrowLeft size={14} aria-hidden /> All rules
         </Link>
         <h1 className="sr-only">{stored ? `Rule ${rule.name}` : "New rule"}</h1>
-        <div className="grid items-start gap-x-6 gap-y-4 px-4 xl:grid-cols-[minmax(0,1fr)_minmax(0,34rem)]">
-          <div className="flex min-w-0 flex-col gap-5">
-            <div>
+        <div className="grid items-start gap-x-6 gap-y-4 px-4 max-xl:flex max-xl:flex-col max-xl:items-stretch xl:grid-cols-[minmax(0,1fr)_minmax(0,34rem)]">
+          <div className="flex min-w-0 flex-col gap-5 max-xl:contents">
+            <div className="max-xl:order-1">
               <SentenceEditor />
               <p className="mt-2 flex flex-wrap items-center gap-x-3 gap-y-1">
                 <StateWord value={rule.state ?? "draft"} />
@@ -116,9 +121,11 @@ export function RuleEditor({ start, stored, children }: { start: Rule; stored: S
                 {changed && <span className="text-data text-accent">not saved</span>}
               </p>
             </div>
+            <div className="flex flex-col gap-3 empty:hidden max-xl:order-1">
             <Verdict problems={problems} warnings={judged.error ? [] : (verdict?.warnings ?? [])} rule={rule} change={change} />
             {judged.error && <ErrorNote error={judged.error} retry={() => void judged.refetch()} />}
-            <div className="flex flex-col gap-2">
+            </div>
+            <div className="flex flex-col gap-2 max-xl:order-1">
               <div className="flex flex-wrap items-center gap-2">
                 <Button kind={changed ? "primary" : "plain"} aria-keyshortcuts="Control+S Meta+S" disabled={!changed || save.isPending || !valid} onClick={keep}>
                   {save.isPending ? "Saving…" : stored ? "Save" : "Save as draft"}
@@ -143,6 +150,7 @@ export function RuleEditor({ start, stored, children }: { start: Rule; stored: S
                   YAML
                 </Button>
               </div>
+              {broken && <p className="text-data text-bad">The YAML cannot be read as it stands.</p>}
               {blocked?.not && (
                 <p id="not-yet" className="text-data text-muted">
                   {blocked.not}
@@ -150,15 +158,21 @@ export function RuleEditor({ start, stored, children }: { start: Rule; stored: S
               )}
               {save.error && <ErrorNote error={save.error} />}
             </div>
-            <RuleFields fresh={!stored} />
-            {children}
+            <div className="flex flex-col gap-5 max-xl:order-3">
+              <RuleFields fresh={!stored} />
+              {children}
+            </div>
           </div>
-          <div className="flex min-w-0 flex-col gap-4">
-            <RehearsalPane rule={rule} valid={valid} onDone={setRehearsed} onMissing={() => setPossible(false)} onChange={change} />
+          <div className="flex min-w-0 flex-col gap-4 max-xl:contents xl:sticky xl:top-0 xl:max-h-[calc(100dvh-3.5rem)] xl:overflow-auto xl:pb-4">
+            <div className="empty:hidden max-xl:order-2">
+              <RehearsalPane rule={rule} valid={valid} onDone={setRehearsed} onMissing={() => setPossible(false)} onChange={change} />
+            </div>
             {yaml && (
+              <div className="max-xl:order-4">
               <Suspense fallback={<Panel title="As YAML"><Skeleton rows={10} /></Panel>}>
-                <Yaml rule={rule} problems={unreadable ? [{ field: "", message: unreadable.message }] : problems} onChange={change} />
+                <Yaml rule={rule} problems={unreadable ? [{ field: "", message: unreadable.message }] : problems} onChange={change} onBroken={setBroken} />
               </Suspense>
+              </div>
             )}
           </div>
         </div>
@@ -181,7 +195,7 @@ export function RuleEditor({ start, stored, children }: { start: Rule; stored: S
   );
 }
 
-function Yaml(props: { rule: Rule; problems: readonly Problem[]; onChange: (rule: Rule) => void }) {
+function Yaml(props: { rule: Rule; problems: readonly Problem[]; onChange: (rule: Rule) => void; onBroken: (broken: boolean) => void }) {
   // The sentence and the form come first while somebody types.
   const problems = useDeferredValue(props.problems);
   return <YamlPane {...props} problems={problems} />;

@@ -5,6 +5,7 @@ import { api, data, type Transition } from "../../lib/api";
 import { useProject } from "../../lib/page";
 import { edges } from "../../lib/query";
 import { useRange } from "../../lib/useRange";
+import { IncidentLink } from "../deliveries/IncidentLink";
 import { RuleEditor } from "./RuleEditor";
 
 const route = getRouteApi("/p/$project/rules/$id");
@@ -16,11 +17,14 @@ export function RulePage() {
   const query = useQuery({
     queryKey,
     queryFn: ({ signal }) => data(api.GET("/projects/{project}/rules/{id}", { params: { path: { project, id } }, signal })),
+    refetchOnMount: "always",
   });
+  // What is edited is what is there now, and not what was looked at some time ago.
+  const fresh = { ...query, data: query.isFetchedAfterMount ? query.data : undefined };
   return (
     <>
-      {!query.data && <h1 className="sr-only">Rule {id}</h1>}
-      <Await query={query} queryKey={queryKey} skeleton={<Skeleton rows={12} />}>
+      {!fresh.data && <h1 className="sr-only">Rule {id}</h1>}
+      <Await query={fresh} queryKey={queryKey} skeleton={<Skeleton rows={12} />}>
         {(found) => (
           <RuleEditor key={`${project} ${id}`} start={found.rule} stored={found}>
             <History id={id} />
@@ -55,7 +59,6 @@ function History({ id }: { id: string }) {
 }
 
 function Row({ one }: { one: Transition }) {
-  const { param } = useProject();
   const reason = one.details?.reason;
   return (
     <li className="flex min-h-8 flex-wrap items-center gap-x-4 border-b border-line px-3 py-1 text-data last:border-b-0">
@@ -64,9 +67,7 @@ function Row({ one }: { one: Transition }) {
       <span className="min-w-0 flex-1 font-mono wrap-anywhere">{one.group}</span>
       {typeof reason === "string" && <span className="text-muted">{reason}</span>}
       {one.incident && (
-        <a href={`/p/${param}/incidents/${one.incident}`} className="text-accent underline underline-offset-2">
-          incident
-        </a>
+        <IncidentLink id={one.incident} />
       )}
     </li>
   );

@@ -15,7 +15,7 @@ import { chosen, rulesSentence, stateOf, worst } from "./list";
 import { rulesQuery, teamsQuery } from "./queries";
 import { ClassBadge, SeverityBar, SeverityWord, StateWord } from "./RuleMarks";
 import { RuleTabs } from "./RuleTabs";
-import { sentence } from "./sentence";
+import { sentence, unbroken } from "./sentence";
 import { TemplateGrid } from "./TemplateGrid";
 
 const route = getRouteApi("/p/$project/rules");
@@ -94,7 +94,7 @@ function Row({ one, team }: { one: StoredRule; team: string | undefined }) {
           aria-label={`${one.rule.name}: ${words}`}
           className="block font-medium after:absolute after:inset-0 after:content-['']"
         >
-          <span className="line-clamp-2">{words}</span>
+          <span className="line-clamp-2">{unbroken(words)}</span>
         </Link>
         <p className="mt-0.5 flex min-w-0 flex-wrap items-center gap-x-2 gap-y-0.5 text-data text-muted">
           <ClassBadge value={one.class} />

@@ -4,7 +4,7 @@ import { Popover } from "../../components/Menu";
 import { BoundField, LengthField, ListField, SelectField, TextField, useRuleForm } from "./form";
 import { within } from "./path";
 import { aggregates, severityChoices, useChoices } from "./RuleFields";
-import { sentenceParts, type Part } from "./sentence";
+import { sentenceParts, unbroken, type Part } from "./sentence";
 
 /** The sentence that the rule is; what is underlined is changed where it stands. */
 export function SentenceEditor() {
@@ -35,7 +35,7 @@ function Editable({ part, path }: { part: Part; path: string }) {
           aria-label={`${part.text}, change the ${part.label}`}
           className={`rounded-sm border-b-2 px-0.5 text-left font-medium hover:bg-s2 aria-expanded:bg-s2 ${wrong ? "border-bad text-bad" : "border-accent border-dotted"}`}
         >
-          {part.text || "…"}
+          {unbroken(part.text) || "…"}
         </button>
       }
     >

@@ -1,14 +1,15 @@
-import { useMemo, useState } from "react";
+import { useEffect, useMemo, useState } from "react";
 import { CopyButton } from "../../components/Button";
 import { Panel } from "../../components/Page";
 import type { Problem, Rule } from "../../lib/api";
 import { atLines, printRule, readRule, type LineProblem } from "./yaml";
 
-/** The rule as a file holds it. What is typed here is in the form at once, and the other way round. */
-export function YamlPane({ rule, problems, onChange }: { rule: Rule; problems: readonly Problem[]; onChange: (rule: Rule) => void }) {
+/** The rule as a file holds it; broken while the text is no rule. What is typed here is in the form at once, and the other way round. */
+export function YamlPane({ rule, problems, onChange, onBroken }: { rule: Rule; problems: readonly Problem[]; onChange: (rule: Rule) => void; onBroken: (broken: boolean) => void }) {
   // Typed text stands as it is, comments and all, as long as it says what the rule is.
   const [typed, setTyped] = useState<{ text: string; says: string | undefined } | undefined>(undefined);
   const now = JSON.stringify(rule);
+  useEffect(() => () => onBroken(false), [onBroken]);
   const own = typed && (typed.says === undefined || typed.says === now) ? typed.text : undefined;
   const text = own ?? printRule(rule);
   const wrong = useMemo((): LineProblem[] => {
@@ -18,6 +19,7 @@ export function YamlPane({ rule, problems, onChange }: { rule: Rule; problems: r
   const change = (next: string) => {
     const { rule: read } = readRule(next);
     setTyped({ text: next, says: read && JSON.stringify(read) });
+    onBroken(!read);
     if (read) onChange(read);
   };
   const lines = text.split("\n").length;

@@ -53,6 +53,11 @@ export function sentence(rule: Rule, team?: string): string {
     .join("");
 }
 
+/** Numbers stay on one line with their units. */
+export function unbroken(text: string): string {
+  return text.replaceAll(/(\d) (?=\S)/g, "$1\u00a0");
+}
+
 const lower = (text: string) => text.slice(0, 1).toLowerCase() + text.slice(1);
 
 const plain = (text: string): Part => ({ text });
