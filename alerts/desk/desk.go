@@ -740,7 +740,7 @@ func (s *session) keep(ctx context.Context, w *working) error {
 		}
 	}
 	for n, e := range w.change.Entries {
-		id := uuid.NewSHA1(uuid.NameSpaceOID, fmt.Appendf(nil, "%s|%d|%d|%s", w.ID, row.Version, n, e.Kind)).String()
+		id := fmt.Sprintf("%s:%08d:%04d", w.ID, row.Version, n) // in order, and the same in another attempt
 		if err := s.tx.AddIncidentEntry(ctx, catalog.IncidentEntry{ID: id, Incident: w.ID, At: e.At, Kind: e.Kind, Person: e.Person, Text: e.Text}); err != nil {
 			return err
 		}

@@ -312,7 +312,7 @@ func (s *session) write(ctx context.Context, p posting, state string) error {
 	if err != nil {
 		return err
 	}
-	kind, text := "told", fmt.Sprintf("%s to %s", capital(string(p.send.Action)), s.receiverName(p.to.Receiver))
+	kind, text := "told", doing(p.send.Action)+" "+s.receiverName(p.to.Receiver)
 	if person, ok := s.book.People[p.to.Person]; ok {
 		text += " (" + person.Name + ")"
 	}
@@ -326,11 +326,26 @@ func (s *session) write(ctx context.Context, p posting, state string) error {
 	return nil
 }
 
-func capital(s string) string {
-	if s == "" {
-		return s
+// doing is what a message does to its receiver, in the words of the timeline.
+func doing(a notify.Action) string {
+	switch a {
+	case notify.Trigger:
+		return "Paged"
+	case notify.Escalate:
+		return "Escalated to"
+	case notify.Reminder:
+		return "Reminded"
+	case notify.Ticket:
+		return "Ticket for"
+	case notify.Mail:
+		return "Mailed"
+	case notify.Resolve, notify.Close:
+		return "Said that it is over to"
+	case notify.Acknowledge:
+		return "Said that somebody is at it to"
+	default:
+		return "Told"
 	}
-	return strings.ToUpper(s[:1]) + s[1:]
 }
 
 // message says what an incident is, as one receiver is told it.

@@ -26,7 +26,7 @@ const looks: Record<Status, { icon: LucideIcon; tone: string; word: string }> = 
 };
 
 function sentenceOf(all: readonly StoredReceiver[]): string {
-  if (all.length === 0) return "Nobody can be told yet.";
+  if (all.length === 0) return "No receiver is set up: everybody here gets pages by e-mail.";
   const bad = all.filter((one) => one.state.status === "broken" || one.state.status === "unreachable");
   if (bad.length === 0) return `${plural(all.length, "receiver")}, none in trouble.`;
   const named = bad.slice(0, 2).map((one) => `${one.receiver.name} is ${looks[one.state.status].word}`);
