@@ -111,7 +111,7 @@ func (d *Desk) Tick(ctx context.Context, id string, now time.Time) error {
 		if w.State == incident.Open && w.HeldBy != "" && w.ReleaseAt.IsZero() {
 			return nil
 		}
-		w.Incident.Tick(s.book, now, &w.change)
+		w.Tick(s.book, now, &w.change)
 		return nil
 	})
 }
@@ -124,7 +124,7 @@ func (d *Desk) Due(ctx context.Context, now time.Time, limit int) ([]string, err
 // Acknowledge says that a person is at it; via says by which way, in words.
 func (d *Desk) Acknowledge(ctx context.Context, id, person, via string, now time.Time) error {
 	return d.change(ctx, id, now, func(w *working, _ *session) error {
-		w.Incident.Acknowledge(person, via, now, &w.change)
+		w.Acknowledge(person, via, now, &w.change)
 		return nil
 	})
 }
@@ -132,7 +132,7 @@ func (d *Desk) Acknowledge(ctx context.Context, id, person, via string, now time
 // Escalate tells the next step at once.
 func (d *Desk) Escalate(ctx context.Context, id, person string, now time.Time) error {
 	return d.change(ctx, id, now, func(w *working, s *session) error {
-		w.Incident.Escalate(s.book, person, now, &w.change)
+		w.Escalate(s.book, person, now, &w.change)
 		return nil
 	})
 }

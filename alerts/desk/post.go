@@ -414,8 +414,10 @@ func (s *session) buttons(w *working, person string) []notify.Button {
 	}
 	var all []notify.Button
 	for _, b := range []struct{ id, text string }{
-		{notify.ButtonAcknowledge, "Acknowledge"}, {notify.ButtonSilence, "Silence for 1 h"},
-		{notify.ButtonEscalate, "Escalate"}, {notify.ButtonFalseAlarm, "False alarm"},
+		{notify.ButtonAcknowledge, "Acknowledge"},
+		{notify.ButtonSilence, "Silence for 1 h"},
+		{notify.ButtonEscalate, "Escalate"},
+		{notify.ButtonFalseAlarm, "False alarm"},
 	} {
 		all = append(all, notify.Button{ID: b.id, Text: b.text, URL: s.cfg.Link(w.ID, b.id, person, s.now)})
 	}

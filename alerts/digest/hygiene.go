@@ -80,8 +80,10 @@ func Hygiene(in Input, incidents []catalog.Incident) (notify.Message, bool) {
 		Action: notify.Digest, Severity: notify.SeverityMail, Organisation: in.Organisation, Team: in.Team.Name, At: in.To, Zone: in.Team.Zone,
 		Title: fmt.Sprintf("Week to %s: %s, %.0f %% acted on", in.To.In(zone).Format("2 January"), pages(len(last)), share(acted, len(last))*100),
 		Facts: []notify.Fact{
-			{Name: "Pages", Value: fmt.Sprint(len(last))}, {Name: "Acknowledged within 15 min", Value: fmt.Sprint(soon)},
-			{Name: "Over by themselves within 10 min", Value: fmt.Sprint(healed)}, {Name: "Acted on", Value: fmt.Sprintf("%.0f %%", share(acted, len(last))*100)},
+			{Name: "Pages", Value: fmt.Sprint(len(last))},
+			{Name: "Acknowledged within 15 min", Value: fmt.Sprint(soon)},
+			{Name: "Over by themselves within 10 min", Value: fmt.Sprint(healed)},
+			{Name: "Acted on", Value: fmt.Sprintf("%.0f %%", share(acted, len(last))*100)},
 		},
 	}
 	if noisy := in.noisy(month); len(noisy) > 0 {

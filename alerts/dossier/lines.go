@@ -327,11 +327,8 @@ func otherLines(a about, open []catalog.Incident) []notify.Line {
 // lastLines tells how the same went before and what people noted then.
 func lastLines(a about, last catalog.Incident, entries []catalog.IncidentEntry, names map[string]string) []notify.Line {
 	head := last.Since.In(a.zone).Format("2 Jan 2006 15:04 MST") + ", lasted " + span(last.ResolvedAt.Sub(last.Since))
-	for _, e := range entries {
-		if e.Kind == "false_alarm" {
-			head += ", called a false alarm"
-			break
-		}
+	if slices.ContainsFunc(entries, func(e catalog.IncidentEntry) bool { return e.Kind == "false_alarm" }) {
+		head += ", called a false alarm"
 	}
 	lines := []notify.Line{{Text: sentence(head+": "+last.Title, ""), Link: a.link("incidents/"+last.ID, time.Time{}, time.Time{})}}
 	var said []notify.Line

@@ -212,11 +212,8 @@ func (r reading) word() string {
 // name is what is full: "disk / of db-1".
 func (r reading) name() string {
 	text := r.what
-	for _, label := range nameLabels {
-		if v := r.labels[label]; v != "" {
-			text += " " + v
-			break
-		}
+	if n := slices.IndexFunc(nameLabels, func(label string) bool { return r.labels[label] != "" }); n >= 0 {
+		text += " " + r.labels[nameLabels[n]]
 	}
 	for _, label := range ownerLabels {
 		if v := r.labels[label]; v != "" {

@@ -146,8 +146,10 @@ func history(seed uint64) error {
 		key := fmt.Sprintf("rule%d/0/", r.IntN(3))
 		switch k := r.IntN(10); {
 		case k < 5:
-			in := incident.Instance{Key: key, Rule: key[:5], Severity: []rule.Severity{rule.Page, rule.Ticket}[r.IntN(2)], Class: rule.Symptom, Headline: key,
-				Labels: map[string]string{"service": "shop"}, Since: now, FiredAt: now, Quiet: r.IntN(8) == 0}
+			in := incident.Instance{
+				Key: key, Rule: key[:5], Severity: []rule.Severity{rule.Page, rule.Ticket}[r.IntN(2)], Class: rule.Symptom, Headline: key,
+				Labels: map[string]string{"service": "shop"}, Since: now, FiredAt: now, Quiet: r.IntN(8) == 0,
+			}
 			if i.State != incident.Open {
 				told, ended = 0, 0
 				episode++

@@ -409,7 +409,6 @@ func (c rulesCall) apply(ctx context.Context, p plan) error {
 		word := "created"
 		switch {
 		case lines == "":
-			word = "unchanged"
 			// What was made by hand and is in a file now belongs to the file.
 			if o.kind != incident.DocRule || there.by == appliedBy {
 				fmt.Fprintf(c.out, "%s unchanged\n", o)
@@ -607,8 +606,8 @@ func lineDiff(before, after string) string {
 			common[i] = make([]int, len(b)+1)
 		}
 		for i := len(a) - 1; i >= 0; i-- {
-			for j := len(b) - 1; j >= 0; j-- {
-				if a[i] == b[j] {
+			for j, line := range slices.Backward(b) {
+				if a[i] == line {
 					common[i][j] = common[i+1][j+1] + 1
 				} else {
 					common[i][j] = max(common[i+1][j], common[i][j+1])

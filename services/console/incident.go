@@ -60,7 +60,7 @@ func (s *Server) ListIncidents(ctx context.Context, r ListIncidentsRequestObject
 		Organisation: project.OrganisationID, Project: project.Number, From: time.Now().Add(-incidentsSince), Limit: incidentsDefault,
 	}
 	if r.Params.State != nil {
-		if f.State = string(*r.Params.State); f.State != catalog.IncidentOpen && f.State != catalog.IncidentResolved {
+		if f.State = *r.Params.State; f.State != catalog.IncidentOpen && f.State != catalog.IncidentResolved {
 			return nil, access.Invalid("state: open or resolved")
 		}
 	}
