@@ -240,7 +240,10 @@ func (r *Reader) know(ctx context.Context, names []string, from, to int64, anew 
 	missing := slices.ContainsFunc(names, func(name string) bool { return !x.asked[name] })
 	now := unix(to)
 	if !anew && !missing && from >= x.from && now.Sub(x.readAt) < indexAge && !now.Before(x.readAt.Add(-indexAge)) {
-		return nil
+		born, err := r.born(ctx, names, from, to)
+		if err != nil || !born {
+			return err
+		}
 	}
 	for name := range x.asked { // those of other batches stay in it
 		names = append(names, name)
@@ -273,6 +276,31 @@ func (r *Reader) know(ctx context.Context, names []string, from, to int64, anew 
 	}
 	*x = next
 	return nil
+}
+
+// born reports whether there is a series by now of metrics that had none when the index was read. Their
+// samples are not asked for, and so cannot tell.
+func (r *Reader) born(ctx context.Context, names []string, from, to int64) (bool, error) {
+	var unknown []string
+	for _, name := range names {
+		if r.index.metrics[name] == nil {
+			unknown = append(unknown, name)
+		}
+	}
+	sc, err := r.scope(from, to)
+	if err != nil {
+		return false, err
+	}
+	for chunk := range slices.Chunk(unknown, maxNames) {
+		series, err := r.store.SeriesOf(ctx, sc, chunk)
+		if err != nil {
+			return false, fmt.Errorf("read the series of project %d: %w", r.project, err)
+		}
+		if len(series) > 0 {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // user is a rule that reads a metric.
