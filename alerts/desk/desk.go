@@ -20,6 +20,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/midwatch/midwatch/alerts/incident"
+	"github.com/midwatch/midwatch/alerts/match"
 	"github.com/midwatch/midwatch/alerts/oncall"
 	"github.com/midwatch/midwatch/alerts/rule"
 	"github.com/midwatch/midwatch/storage/catalog"
@@ -295,7 +296,24 @@ func read(organisation string, documents []catalog.Document, log *slog.Logger) *
 		limit := limits["email"]
 		b.Receivers[Everybody] = incident.Receiver{ID: Everybody, Name: "E-mail to everybody", Kind: "email", Limit: limit.count, Per: limit.per}
 	}
-	return incident.NewBook(b)
+	return withDrill(incident.NewBook(b))
+}
+
+// DrillID names the rule of the fire drill, and the team, policy and receiver of which its incidents are.
+// Nobody has to be woken to know that a page would come.
+const DrillID = "midwatch-drill"
+
+// withDrill routes the fire drill to its receiver, before all that people have configured.
+func withDrill(b *incident.Book) *incident.Book {
+	b.Teams[DrillID] = oncall.Team{ID: DrillID, Name: "Fire drill", Policy: DrillID, Digest: oncall.Digest{Days: oncall.Off}}.WithDefaults()
+	b.Policies[DrillID] = oncall.Policy{
+		ID: DrillID, Name: "Fire drill", Steps: []oncall.Step{{Targets: []oncall.Target{{Kind: oncall.ToReceiver, ID: DrillID}}}},
+	}.WithDefaults()
+	b.Receivers[DrillID] = incident.Receiver{ID: DrillID, Name: "Fire drill", Kind: "drill"}
+	b.Routes.Routes = append([]oncall.Route{{
+		ID: DrillID, Team: DrillID, Policy: DrillID, Matchers: match.Set{{Label: "rule", Op: match.Equal, Value: DrillID}}, GroupBy: []string{"run"},
+	}}, b.Routes.Routes...)
+	return b
 }
 
 // Everybody is the receiver of an organisation that has set up none: a mail to all of its people.

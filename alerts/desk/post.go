@@ -29,7 +29,9 @@ type ReceiverState struct {
 	// says why. Both are zero while it works.
 	BrokenAt      time.Time `json:"broken_at,omitzero"`
 	UnreachableAt time.Time `json:"unreachable_at,omitzero"`
-	Error         string    `json:"error,omitempty"`
+	// BrokenIn is the project under which it was told that it is broken.
+	BrokenIn uint32 `json:"broken_in,omitempty"`
+	Error    string `json:"error,omitempty"`
 	// DeliveredAt is when it last took something, CheckedAt when it was last tried for the sake of it.
 	DeliveredAt time.Time `json:"delivered_at,omitzero"`
 	CheckedAt   time.Time `json:"checked_at,omitzero"`

@@ -318,6 +318,7 @@ func (r *Reader) know(ctx context.Context, asks []Ask, names []string, from, to 
 	return nil
 }
 
+// born reports whether there is a series by now of metrics that had none when the index was read. Their
 // user is a rule that reads a metric.
 type user struct {
 	fold *fold

@@ -97,6 +97,8 @@ func wire(cfg config.Config, own *self.Self, p *parts, l *listeners, r roles) (*
 			return nil, err
 		}
 		w.loops = append(w.loops, role.Run, others.Run)
+		l.internal.echo.GET("/healthz/alerting", echo.WrapHandler(role.Health()))
+		l.internal.echo.POST("/drill", echo.WrapHandler(role.Drill()))
 		// Where the role runs alone its intake is elsewhere, and `midwatch probe` runs beside it.
 		if r.has(IngestMetrics) && r.has(IngestLogs) {
 			probes := alerting.NewProbes(ownURL(cfg.ListenHost, l.public, cfg.HTTPPort), cfg.ProbeAllow, p.catalog, own.Log)

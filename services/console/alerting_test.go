@@ -603,6 +603,12 @@ func TestAccountOfEvaluation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := w.db.AddNotice(t.Context(), catalog.Notice{
+		Kind: "fire_drill", At: time.Now(), Message: "The page was delivered after 58s",
+		Details: `{"run":"x","at":"2026-03-03T10:00:00Z","took_ms":58000,"ok":true,"message":"The page was delivered after 58s"}`,
+	}, nil); err != nil {
+		t.Fatal(err)
+	}
 	got := w.call("GET", "/alerting", "").object(t, 200)
 	for field, want := range map[string]any{"due": 15.0, "done": 12.0, "held": 1.0, "failed": 1.0, "missing": 1.0} {
 		if got[field] != want {
@@ -611,6 +617,9 @@ func TestAccountOfEvaluation(t *testing.T) {
 	}
 	if diff := cmp.Diff([]any{"b"}, got["replicas"]); diff != "" || len(got["hours"].([]any)) != 2 {
 		t.Errorf("account = %v", got)
+	}
+	if drill, ok := got["last_drill"].(map[string]any); !ok || drill["took_ms"] != 58000.0 || drill["ok"] != true {
+		t.Errorf("last drill: %v", got["last_drill"])
 	}
 	w.do("GET", "/alerting", nil, "").wantError(t, 401, "unauthorized", "")
 }

@@ -1409,10 +1409,10 @@ export interface components {
         };
         Notice: {
             /**
-             * @description disk_full_removed: the oldest data was removed before its time, because the disk was nearly full
+             * @description disk_full_removed: the oldest data was removed before its time, because the disk was nearly full; alerting_blind: pages may come late, or did
              * @enum {string}
              */
-            kind: "disk_full_removed";
+            kind: "disk_full_removed" | "alerting_blind";
             /** Format: date-time */
             at: string;
             /** @example Logs of 12 Oct were removed early because the disk was nearly full: 4 % free */
@@ -2321,6 +2321,23 @@ export interface components {
             replicas: string[];
             /** @description Oldest first */
             hours: components["schemas"]["AlertingHour"][];
+            last_drill?: components["schemas"]["FireDrill"];
+        };
+        /** @description A metric that was sent like any other, until the page that it made was delivered; nobody is woken by it */
+        FireDrill: {
+            /**
+             * Format: date-time
+             * @description When it began
+             */
+            at: string;
+            /**
+             * Format: int64
+             * @description Until its page was delivered
+             */
+            took_ms: number;
+            ok: boolean;
+            /** @example The fire drill's page was delivered after 58.4s */
+            message: string;
         };
         AlertingHour: {
             /** Format: date-time */
