@@ -83,7 +83,8 @@ func (s *session) post(ctx context.Context) error {
 	return s.postPages(ctx, pages)
 }
 
-// everybody are those who were told of an incident, or are about to be.
+// everybody are those who were told of an incident, or are about to be, and not yet of its end: those
+// who only heard of another episode know that it is over.
 func (s *session) everybody(ctx context.Context, w *working) ([]incident.Recipient, error) {
 	rows, err := s.tx.OutboxOf(ctx, w.ID)
 	if err != nil {
@@ -92,10 +93,11 @@ func (s *session) everybody(ctx context.Context, w *working) ([]incident.Recipie
 	var all []incident.Recipient
 	for _, o := range rows {
 		told := o.State == catalog.OutboxDone || o.State == catalog.OutboxSending || o.State == catalog.OutboxDue || o.Uncertain
-		if !told || o.Action == string(notify.Notice) || o.CreatedAt.Before(w.OpenedAt.Add(-time.Second)) && o.State != catalog.OutboxDone {
+		if !told || o.Action == string(notify.Notice) {
 			continue
 		}
-		if !slices.ContainsFunc(all, func(r incident.Recipient) bool { return r.Receiver == o.Receiver }) {
+		all = slices.DeleteFunc(all, func(r incident.Recipient) bool { return r.Receiver == o.Receiver })
+		if !notify.Action(o.Action).Ends() {
 			all = append(all, incident.Recipient{Receiver: o.Receiver, Due: s.now})
 		}
 	}
