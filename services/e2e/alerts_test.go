@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 	metricspb "go.opentelemetry.io/proto/otlp/metrics/v1"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/midwatch/midwatch/alerts/evaluate"
 	"github.com/midwatch/midwatch/alerts/incident"
 	"github.com/midwatch/midwatch/storage/catalog"
 	"github.com/midwatch/midwatch/storage/storagetest"
@@ -73,7 +75,7 @@ type alarm struct {
 	limiter  *time.Ticker
 	mu       sync.Mutex
 	episodes map[string]int // of each job, that were acknowledged
-	rounds   int            // of the metric rule
+	bad      int            // how often boxes were bad
 	done     atomic.Int64   // alerts that are over
 	value    atomic.Int64   // of the boxes
 	troubles sync.WaitGroup // those that end by themselves
@@ -190,10 +192,10 @@ func (a *alarm) wait(limit time.Duration, ok func() bool) {
 
 // ping sends one check-in until it is acknowledged.
 func (a *alarm) ping(path string) bool {
-	return a.send(http.MethodGet, a.pings+"/ping/"+key+"/"+path, "", nil)
+	return a.send(http.MethodGet, a.pings+"/ping/"+key+"/"+path, "", nil) // the key is in the path
 }
 
-func (a *alarm) send(method, url, contentType string, body []byte) bool {
+func (a *alarm) send(method, url, key string, body []byte) bool {
 	for {
 		select {
 		case <-a.ctx.Done():
@@ -205,8 +207,8 @@ func (a *alarm) send(method, url, contentType string, body []byte) bool {
 			a.t.Error(err)
 			return false
 		}
-		if contentType != "" {
-			req.Header.Set("Content-Type", contentType)
+		if key != "" {
+			req.Header.Set("Content-Type", "application/x-protobuf")
 			req.Header.Set("Authorization", "Bearer "+key)
 		}
 		resp, err := a.client.Do(req)
@@ -229,8 +231,8 @@ func (a *alarm) send(method, url, contentType string, body []byte) bool {
 	}
 }
 
-// pushBoxes sends the value of every box again and again.
-func (a *alarm) pushBoxes(n int) {
+// pushBoxes sends the value of every box again and again, by a project's ingest key.
+func (a *alarm) pushBoxes(n int, key string) {
 	a.workers.Go(func() {
 		for {
 			var points []*metricspb.NumberDataPoint
@@ -249,7 +251,7 @@ func (a *alarm) pushBoxes(n int) {
 				a.t.Error(err)
 				return
 			}
-			a.send(http.MethodPost, a.metrics+"/v1/metrics", "application/x-protobuf", body)
+			a.send(http.MethodPost, a.metrics+"/v1/metrics", key, body)
 			select {
 			case <-a.ctx.Done():
 				return
@@ -267,17 +269,19 @@ func (a *alarm) boxRounds(rounds int) {
 			a.value.Store(100)
 			a.wait(4*time.Minute, func() bool { return a.r.showings("boxes") >= shown+boxes })
 			a.value.Store(0)
-			a.wait(4*time.Minute, func() bool {
-				n, err := a.count(`SELECT count(*) FROM incidents WHERE service = 'boxes' AND state = 'open'`)
-				return err == nil && n == 0
-			})
+			a.wait(4*time.Minute, a.boxesAreGood)
 			if a.ctx.Err() != nil {
 				return
 			}
-			a.rounds++
+			a.bad += boxes
 			a.done.Add(boxes)
 		}
 	})
+}
+
+func (a *alarm) boxesAreGood() bool {
+	n, err := a.count(`SELECT count(*) FROM incidents WHERE service = 'boxes' AND state = 'open'`)
+	return err == nil && n == 0
 }
 
 func (a *alarm) count(query string, args ...any) (n int, err error) {
@@ -437,16 +441,14 @@ func (a *alarm) verify() {
 			complain(map[bool]*int{true: &lost, false: &doubled}[byService[slug] < n], "%s failed %d times and has %d incidents", slug, n, byService[slug])
 		}
 	}
-	if boxes := a.rounds * boxes; boxes > 0 {
-		n := 0
-		for _, tr := range all {
-			if tr.service == "boxes" {
-				n += tr.episodes
-			}
+	ofBoxes := 0
+	for _, tr := range all {
+		if tr.service == "boxes" {
+			ofBoxes += tr.episodes
 		}
-		if n != boxes {
-			complain(map[bool]*int{true: &lost, false: &doubled}[n < boxes], "the boxes were bad %d times and were told of %d times", boxes, n)
-		}
+	}
+	if ofBoxes != a.bad {
+		complain(map[bool]*int{true: &lost, false: &doubled}[ofBoxes < a.bad], "boxes were bad %d times and have %d episodes", a.bad, ofBoxes)
 	}
 	for name := range r.pages {
 		if all[strings.TrimPrefix(name, "mw-")] == nil {
@@ -640,6 +642,166 @@ func (d *distributed) awaitReady() {
 	}
 }
 
+// owners are how many replicas hold shards by leases that last, and how many shards that is.
+func (d *distributed) owners() (owners, shards int) {
+	ctx, cancel := context.WithTimeout(d.t.Context(), 5*time.Second)
+	defer cancel()
+	err := d.sql.QueryRowContext(ctx, `SELECT count(DISTINCT owner), count(*) FROM alert_shards WHERE lease_until > $1`, time.Now().UnixNano()).Scan(&owners, &shards)
+	if err != nil {
+		return 0, 0
+	}
+	return owners, shards
+}
+
+// awaitOwners waits until so many replicas hold all shards.
+func (d *distributed) awaitOwners(n int) {
+	d.t.Helper()
+	awaitFor(d.t, 2*time.Minute, fmt.Sprintf("%d owners of all shards", n), func() error {
+		if owners, shards := d.owners(); owners != n || shards != evaluate.Shards {
+			return fmt.Errorf("%d owners of %d shards", owners, shards)
+		}
+		return nil
+	})
+}
+
+// awaitBoxes waits until PagerDuty has opened the incidents of the boxes so many times.
+func (d *distributed) awaitBoxes(n int) {
+	d.t.Helper()
+	awaitFor(d.t, 3*time.Minute, "the pages of all boxes", func() error {
+		if shown := d.r.showings("boxes"); shown < n {
+			return fmt.Errorf("%d of %d", shown, n)
+		}
+		return nil
+	})
+}
+
+func (d *distributed) awaitGoodBoxes() {
+	d.t.Helper()
+	awaitFor(d.t, 3*time.Minute, "the end of all troubles", func() error {
+		if !d.boxesAreGood() {
+			return errors.New("boxes are bad")
+		}
+		return nil
+	})
+}
+
+// TestShardsChangeTheirOwner kills a replica while what it evaluates becomes bad, and freezes one.
+func TestShardsChangeTheirOwner(t *testing.T) {
+	const projects, each, all = 6, 5, 30
+	d := newDistributed(t, newReceivers(t, 1))
+	keys := []string{key}
+	db, err := catalog.Open(t.Context(), d.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	d.boxRule(1, "10s")
+	for i := 1; i < projects; i++ {
+		p, err := db.CreateProject(t.Context(), d.org, fmt.Sprint("p", i), fmt.Sprint("P", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, p.IngestKey)
+		d.boxRule(p.Number, "10s")
+	}
+	for _, k := range keys {
+		d.pushBoxes(each, k)
+	}
+	d.awaitOwners(2)
+
+	// kill -9, while all is getting bad.
+	d.value.Store(100)
+	d.alerting[0].kill()
+	d.kills++
+	killed := time.Now()
+	d.awaitOwners(1)
+	t.Logf("the shards of the killed replica have a new owner after %s", time.Since(killed).Round(100*time.Millisecond))
+	d.awaitBoxes(all)
+	t.Logf("all of %d boxes were paged %s after they became bad", all, time.Since(killed).Round(time.Second))
+	d.alerting[0].start()
+	d.awaitOwners(2)
+	d.value.Store(0)
+	d.awaitGoodBoxes()
+
+	// R17: an owner that stands still while another one does its work.
+	frozen := d.alerting[1].cmd.Process
+	if err := frozen.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	stopped := time.Now()
+	d.value.Store(100)
+	d.awaitOwners(1)
+	t.Logf("the shards of the frozen replica have a new owner after %s", time.Since(stopped).Round(100*time.Millisecond))
+	d.awaitBoxes(2 * all)
+	d.wait(time.Until(stopped.Add(40*time.Second)), func() bool { return false })
+	if err := frozen.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	d.awaitOwners(2)
+	d.value.Store(0)
+	d.awaitGoodBoxes()
+	d.bad = 2 * all
+	d.settle()
+	d.verify()
+	accounts, err := db.Accounts(t.Context(), d.began.Add(-time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sum catalog.Account
+	for _, a := range accounts {
+		sum.Due, sum.Done, sum.Held, sum.Failed = sum.Due+a.Due, sum.Done+a.Done, sum.Held+a.Held, sum.Failed+a.Failed
+	}
+	t.Logf("slots in the accounts: %d due, %d done, %d held, %d failed", sum.Due, sum.Done, sum.Held, sum.Failed)
+	if sum.Done == 0 || sum.Failed > 0 {
+		t.Errorf("%d slots are done, %d failed", sum.Done, sum.Failed)
+	}
+}
+
+// TestStormIsFoldedAcrossAKill has many pages at once for a receiver that takes few.
+func TestStormIsFoldedAcrossAKill(t *testing.T) {
+	const storm, limit = 60, 10
+	r := newReceivers(t, 2)
+	s := newServer(t, "up")
+	s.env = append(s.env, r.environment()...)
+	s.start()
+	s.awaitReady()
+	a := newAlarm(t, r, catalog.Config{Path: filepath.Join(s.dir, "catalog.sqlite")}, s.http, s.otlp)
+	a.put(incident.DocReceiver, 0, pager, map[string]any{
+		"name": "pager", "kind": "pagerduty", "limit": map[string]any{"count": limit, "per": "5m"},
+		"settings": map[string]any{"routing_key": routingKey, "endpoint": r.http.URL + "/pagerduty"},
+	})
+	for i := range storm {
+		a.ping(fmt.Sprintf("storm-%02d/fail?create=1", i))
+		if i == storm/2 {
+			s.kill()
+			s.start()
+		}
+	}
+	s.awaitReady()
+	await(t, "the webhook to hear of all", func() error {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if len(r.hooks) < storm {
+			return fmt.Errorf("%d of %d", len(r.hooks), storm)
+		}
+		return nil
+	})
+	for i := range storm {
+		a.ping(fmt.Sprintf("storm-%02d", i))
+	}
+	a.settle()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := len(r.pages); n < 2 || n > limit+1 {
+		t.Errorf("PagerDuty was told of %d incidents, want up to %d and the fold", n, limit)
+	}
+	for id, p := range r.pages {
+		if p.open {
+			t.Errorf("%s is still open", id)
+		}
+	}
+}
+
 // victim is something that is killed and comes back.
 type victim struct {
 	name string
@@ -658,7 +820,7 @@ func (a *alarm) torment(seed uint64, alerts int, long bool, victims []victim, ba
 		a.troubles.Wait()
 		a.t.Log(a.delays())
 		a.boxRule(1, "30s")
-		a.pushBoxes(boxes)
+		a.pushBoxes(boxes, key)
 		a.boxRounds(max(min(alerts/1000, 3), 1))
 	}
 	a.r.behave(false)
