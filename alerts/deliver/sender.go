@@ -282,6 +282,13 @@ func (s *Sender) compose(ctx context.Context, row catalog.OutboxRow) (notify.Mes
 			}
 		}
 		opens := isFirst(m.Action)
+		if opens && of.State != catalog.IncidentOpen && row.Uncertain && !ends(rows, row) {
+			withdrawn = true
+			if err := s.end(ctx, tx, row, m, of); err != nil {
+				return err
+			}
+			return s.withdraw(ctx, tx, row, of, true, false)
+		}
 		over := opens && of.State != catalog.IncidentOpen && !row.Uncertain
 		stood = stood && !row.Uncertain
 		if m.Action == notify.Notice || opens && !over && !stood || !opens && heard {
@@ -336,6 +343,32 @@ func (s *Sender) withdraw(ctx context.Context, tx *catalog.Tx, row catalog.Outbo
 		}
 	}
 	return tx.PutOutbox(ctx, kept)
+}
+
+// ends reports whether a receiver will hear, or has heard, that what a row says is over.
+func ends(rows []catalog.OutboxRow, row catalog.OutboxRow) bool {
+	return slices.ContainsFunc(rows, func(o catalog.OutboxRow) bool {
+		return o.Receiver == row.Receiver && o.Seq > row.Seq && notify.Action(o.Action).Ends() && o.State != catalog.OutboxWithdrawn
+	})
+}
+
+// end has a receiver told that an incident is over, of whose beginning it may have heard and of whose end
+// it would not hear otherwise, since nobody knew that it was told.
+func (s *Sender) end(ctx context.Context, tx *catalog.Tx, row catalog.OutboxRow, m notify.Message, of catalog.Incident) error {
+	m.Action, m.Loud = notify.Resolve, false
+	if row.Severity != string(rule.Page) {
+		m.Action = notify.Close
+	}
+	m.Seq, m.Ended, m.Sections, m.Buttons, m.Next = int(row.Seq)+1, of.ResolvedAt, nil, nil, ""
+	m.Key = fmt.Sprintf("%s:%d:%s:%s", row.Incident, m.Seq, row.Receiver, m.Action)
+	message, err := json.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("write message %s: %w", m.Key, err)
+	}
+	return tx.Post(ctx, catalog.OutboxRow{
+		Key: m.Key, Organisation: row.Organisation, Project: row.Project, Incident: row.Incident, Seq: int64(m.Seq), Receiver: row.Receiver,
+		Action: string(m.Action), Severity: row.Severity, Rank: row.Rank, CreatedAt: of.ResolvedAt, DueAt: of.ResolvedAt, Message: message,
+	})
 }
 
 // attach adds the dossier. A message without one is better than none.

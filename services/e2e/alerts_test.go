@@ -304,7 +304,10 @@ func (a *alarm) settle() {
 			return err
 		}
 		if left+open > 0 {
-			return fmt.Errorf("%d messages are left, %d incidents are open", left, open)
+			var one string
+			err := a.sql.QueryRowContext(a.t.Context(), `SELECT key || ' is ' || state || ' with the error ' || last_error FROM outbox
+				WHERE state IN ('due', 'sending') ORDER BY due_at LIMIT 1`).Scan(&one)
+			return errors.Join(fmt.Errorf("%d messages are left, %d incidents are open; %s", left, open, one), err)
 		}
 		return nil
 	})
@@ -316,6 +319,13 @@ type told struct {
 	seq                                    int
 	uncertain                              bool
 	created, due, done                     time.Time
+	attempts                               int
+	lastError                              string
+}
+
+func (m told) String() string {
+	return fmt.Sprintf("%d %s to %s: %s after %d attempts, uncertain: %t, from %s to %s %s", m.seq, m.action, m.receiver, m.state, m.attempts, m.uncertain,
+		m.created.Format("15:04:05.000"), m.done.Format("15:04:05.000"), m.lastError)
 }
 
 // trouble is an incident as the catalog has it.
@@ -350,7 +360,8 @@ func (a *alarm) ledger() map[string]*trouble {
 	if err := rows.Err(); err != nil {
 		a.t.Fatal(err)
 	}
-	sent, err := a.sql.QueryContext(a.t.Context(), `SELECT key, incident, receiver, action, state, seq, uncertain, created_at, due_at, done_at FROM outbox ORDER BY seq`)
+	sent, err := a.sql.QueryContext(a.t.Context(), `SELECT key, incident, receiver, action, state, seq, uncertain, created_at, due_at, done_at, attempts, last_error
+		FROM outbox ORDER BY seq`)
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -358,7 +369,7 @@ func (a *alarm) ledger() map[string]*trouble {
 	for sent.Next() {
 		var m told
 		var uncertain, created, due, done int64
-		if err := sent.Scan(&m.key, &m.incident, &m.receiver, &m.action, &m.state, &m.seq, &uncertain, &created, &due, &done); err != nil {
+		if err := sent.Scan(&m.key, &m.incident, &m.receiver, &m.action, &m.state, &m.seq, &uncertain, &created, &due, &done, &m.attempts, &m.lastError); err != nil {
 			a.t.Fatal(err)
 		}
 		m.uncertain, m.created, m.due, m.done = uncertain != 0, time.Unix(0, created), time.Unix(0, due), time.Unix(0, done)
@@ -389,6 +400,7 @@ func (a *alarm) verify() {
 		}
 	}
 	for _, tr := range all {
+		before := lost + doubled
 		if tr.service != "boxes" {
 			byService[tr.service]++
 		}
@@ -433,6 +445,11 @@ func (a *alarm) verify() {
 			}
 			if p.opened > tr.episodes {
 				complain(&doubled, "incident %s of %s with %d episodes was opened %d times at PagerDuty", tr.id, tr.service, tr.episodes, p.opened)
+			}
+		}
+		if lost+doubled > before {
+			for _, m := range tr.messages {
+				t.Log(m)
 			}
 		}
 	}
