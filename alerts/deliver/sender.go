@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -31,13 +32,20 @@ const (
 	// lease is how long an attempt may take before another sender makes the next one.
 	lease = 30 * time.Second
 	// callTimeout bounds a receiver's answer, composeTimeout what is looked up for a message.
-	callTimeout    = 8 * time.Second
+	callTimeout = 8 * time.Second
+	// spare is what remains of a lease when an attempt has to be over: to write down how it went.
+	spare          = 5 * time.Second
 	composeTimeout = 2 * time.Second
 	// poll is how soon a message is found without a hint.
 	poll = time.Second
 
 	maxBackoff = time.Minute
+	// giveUp is for how long a message is tried, leastTries how often at least: it may be due long after
+	// it was written.
 	giveUp     = 24 * time.Hour
+	leastTries = 10
+	// again is how soon what the database did not take is tried once more.
+	again = 500 * time.Millisecond
 	// fallbackAfter is how long a page may be undelivered before its fallback is told; fallbackSoon where
 	// the receiver is known not to answer.
 	fallbackAfter = 2 * time.Minute
@@ -49,7 +57,7 @@ const (
 	// does not hold up the others.
 	maxCalls         = 64
 	maxReceiverCalls = 8
-	claimAtOnce      = 20
+	claimAtOnce      = 10
 )
 
 // Config says what a Sender works with.
@@ -126,6 +134,7 @@ func (s *Sender) Claim(ctx context.Context) (int, error) {
 	if free == 0 {
 		return 0, nil
 	}
+	began := time.Now() // the lease is counted from before it is there
 	now, err := s.cfg.Now(ctx)
 	if err != nil {
 		return 0, err
@@ -138,7 +147,7 @@ func (s *Sender) Claim(ctx context.Context) (int, error) {
 		s.enter(row)
 		s.tasks.Go(func() {
 			defer s.leave(row)
-			ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), lease-5*time.Second, errors.New("the message took too long"))
+			ctx, cancel := context.WithDeadlineCause(context.WithoutCancel(ctx), began.Add(lease-spare), errSlow)
 			defer cancel()
 			if err := s.Send(ctx, row); err != nil {
 				s.log.Warn("message left to its lease", "receiver", row.Receiver, "incident", row.Incident, "err", err)
@@ -147,6 +156,11 @@ func (s *Sender) Claim(ctx context.Context) (int, error) {
 	}
 	return len(rows), nil
 }
+
+var errSlow = errors.New("the message took too long")
+
+// place is a receiver among those of all organisations.
+func place(row catalog.OutboxRow) string { return row.Organisation + "/" + row.Receiver }
 
 func (s *Sender) room() (free int, busy []string) {
 	s.mu.Lock()
@@ -162,15 +176,15 @@ func (s *Sender) room() (free int, busy []string) {
 func (s *Sender) enter(row catalog.OutboxRow) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.calls[row.Receiver]++
+	s.calls[place(row)]++
 	s.total++
 }
 
 func (s *Sender) leave(row catalog.OutboxRow) {
 	s.mu.Lock()
 	s.total--
-	if s.calls[row.Receiver]--; s.calls[row.Receiver] <= 0 {
-		delete(s.calls, row.Receiver)
+	if s.calls[place(row)]--; s.calls[place(row)] <= 0 {
+		delete(s.calls, place(row))
 	}
 	s.mu.Unlock()
 	select {
@@ -188,18 +202,52 @@ func sortedKeys(m map[string]int) []string {
 	return all
 }
 
-// Send makes one attempt at a row that was claimed, and writes down how it went.
+// Send makes one attempt at a row that was claimed, and writes down how it went. While the database does
+// not answer it is asked again, as long as the lease lasts: what was sent and is not written down is sent
+// twice.
 func (s *Sender) Send(ctx context.Context, row catalog.OutboxRow) error {
-	m, ready, err := s.compose(ctx, row)
-	if err != nil {
+	var m notify.Message
+	var ready bool
+	err := insist(ctx, func() (err error) {
+		m, ready, err = s.compose(ctx, row)
 		return err
-	}
-	if !ready {
-		return nil // withdrawn
-	}
+	})
 	began := time.Now()
-	receipt, err := s.call(ctx, row, m)
-	return s.finish(ctx, row, m, receipt, time.Since(began), err)
+	var receipt notify.Receipt
+	switch {
+	case errors.Is(err, catalog.ErrNotFound) || errors.Is(err, errUnreadable):
+		err = &notify.PermanentError{Reason: err.Error()}
+	case err != nil:
+		return err
+	case !ready:
+		return nil // withdrawn
+	default:
+		receipt, err = s.call(ctx, row, m)
+	}
+	if errors.Is(err, errSlow) {
+		return err // nothing was sent
+	}
+	took := time.Since(began)
+	attempt := uuid.NewString()
+	return insist(ctx, func() error { return s.finish(ctx, row, attempt, m, receipt, took, err) })
+}
+
+// errUnreadable says that a message is none.
+var errUnreadable = errors.New("the message cannot be read")
+
+// insist calls f until it succeeds or ctx ends. What cannot be otherwise is not tried again.
+func insist(ctx context.Context, f func() error) error {
+	for {
+		err := f()
+		if err == nil || errors.Is(err, catalog.ErrNotFound) || errors.Is(err, errUnreadable) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(again):
+		}
+	}
 }
 
 // compose completes the message of a row: what was known when the incident began, and what the
@@ -207,7 +255,7 @@ func (s *Sender) Send(ctx context.Context, row catalog.OutboxRow) error {
 func (s *Sender) compose(ctx context.Context, row catalog.OutboxRow) (notify.Message, bool, error) {
 	var m notify.Message
 	if err := json.Unmarshal(row.Message, &m); err != nil {
-		return m, false, fmt.Errorf("read message %s: %w", row.Key, err)
+		return m, false, fmt.Errorf("%w: %w", errUnreadable, err)
 	}
 	if row.Incident == "" {
 		return m, true, nil
@@ -223,21 +271,31 @@ func (s *Sender) compose(ctx context.Context, row catalog.OutboxRow) (notify.Mes
 		if err != nil {
 			return err
 		}
-		heard := false
+		heard, stood := false, false
 		m.Told = nil
 		for _, o := range rows {
+			stood = stood || o.Key == m.InPlaceOf && o.State == catalog.OutboxDone
 			if o.Receiver == row.Receiver && o.Seq < row.Seq && (o.State == catalog.OutboxDone || o.Uncertain) && o.Action != string(notify.Notice) {
-				heard = true
+				// What was told of the end of an episode counts until the next one.
+				heard = !notify.Action(o.Action).Ends()
 				m.Reference = cmp.Or(m.Reference, o.Reference)
 			}
 		}
 		opens := isFirst(m.Action)
+		if opens && of.State != catalog.IncidentOpen && row.Uncertain && !ends(rows, row) {
+			withdrawn = true
+			if err := s.end(ctx, tx, row, m, of); err != nil {
+				return err
+			}
+			return s.withdraw(ctx, tx, row, of, true, false)
+		}
 		over := opens && of.State != catalog.IncidentOpen && !row.Uncertain
-		if m.Action == notify.Notice || opens && !over || !opens && heard {
+		stood = stood && !row.Uncertain
+		if m.Action == notify.Notice || opens && !over && !stood || !opens && heard {
 			return nil
 		}
 		withdrawn = true
-		return s.withdraw(ctx, tx, row, of, over)
+		return s.withdraw(ctx, tx, row, of, over, stood)
 	})
 	if err != nil || withdrawn {
 		return m, false, err
@@ -257,15 +315,19 @@ func isFirst(a notify.Action) bool {
 	return false
 }
 
-// withdraw gives a row up before its call: its incident is over, or its receiver never heard of it.
-func (s *Sender) withdraw(ctx context.Context, tx *catalog.Tx, row catalog.OutboxRow, of catalog.Incident, over bool) error {
+// withdraw gives a row up before its call: its incident is over, the receiver in whose place it is told
+// has taken it after all, or its own receiver never heard that anything began.
+func (s *Sender) withdraw(ctx context.Context, tx *catalog.Tx, row catalog.OutboxRow, of catalog.Incident, over, stood bool) error {
 	kept, mine, err := s.mine(ctx, tx, row)
 	if err != nil || !mine {
 		return err
 	}
 	kept.State, kept.LeaseUntil, kept.Claim = catalog.OutboxWithdrawn, time.Time{}, ""
 	kept.LastError = "not sent: the receiver was not told that it began"
-	if over {
+	switch {
+	case stood:
+		kept.LastError = "not needed: the receiver in whose place it is was told"
+	case over:
 		kept.LastError = "not sent: it was over before"
 		line, err := json.Marshal(incident.Line{
 			Section: incident.SectionWithdrawn, Text: of.Title + ": over before it was told", Service: of.Service, From: of.Since, To: of.ResolvedAt, Incident: of.ID,
@@ -273,7 +335,7 @@ func (s *Sender) withdraw(ctx context.Context, tx *catalog.Tx, row catalog.Outbo
 		if err != nil {
 			return err
 		}
-		id := uuid.NewSHA1(uuid.NameSpaceOID, []byte("withdrawn|"+row.Key)).String()
+		id := uuid.NewSHA1(uuid.NameSpaceOID, fmt.Appendf(nil, "withdrawn|%s|%d", of.ID, of.OpenedAt.UnixNano())).String() // one line for all receivers
 		if err := tx.AddDigestLine(ctx, catalog.DigestLine{
 			ID: id, Organisation: row.Organisation, Project: row.Project, Team: of.Team, At: of.ResolvedAt, Section: incident.SectionWithdrawn, Body: line,
 		}); err != nil {
@@ -281,6 +343,32 @@ func (s *Sender) withdraw(ctx context.Context, tx *catalog.Tx, row catalog.Outbo
 		}
 	}
 	return tx.PutOutbox(ctx, kept)
+}
+
+// ends reports whether a receiver will hear, or has heard, that what a row says is over.
+func ends(rows []catalog.OutboxRow, row catalog.OutboxRow) bool {
+	return slices.ContainsFunc(rows, func(o catalog.OutboxRow) bool {
+		return o.Receiver == row.Receiver && o.Seq > row.Seq && notify.Action(o.Action).Ends() && o.State != catalog.OutboxWithdrawn
+	})
+}
+
+// end has a receiver told that an incident is over, of whose beginning it may have heard and of whose end
+// it would not hear otherwise, since nobody knew that it was told.
+func (s *Sender) end(ctx context.Context, tx *catalog.Tx, row catalog.OutboxRow, m notify.Message, of catalog.Incident) error {
+	m.Action, m.Loud = notify.Resolve, false
+	if row.Severity != string(rule.Page) {
+		m.Action = notify.Close
+	}
+	m.Seq, m.Ended, m.Sections, m.Buttons, m.Next = int(row.Seq)+1, of.ResolvedAt, nil, nil, ""
+	m.Key = fmt.Sprintf("%s:%d:%s:%s", row.Incident, m.Seq, row.Receiver, m.Action)
+	message, err := json.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("write message %s: %w", m.Key, err)
+	}
+	return tx.Post(ctx, catalog.OutboxRow{
+		Key: m.Key, Organisation: row.Organisation, Project: row.Project, Incident: row.Incident, Seq: int64(m.Seq), Receiver: row.Receiver,
+		Action: string(m.Action), Severity: row.Severity, Rank: row.Rank, CreatedAt: of.ResolvedAt, DueAt: of.ResolvedAt, Message: message,
+	})
 }
 
 // attach adds the dossier. A message without one is better than none.
@@ -306,6 +394,7 @@ func (s *Sender) attach(ctx context.Context, m *notify.Message, of catalog.Incid
 
 // call makes the attempt.
 func (s *Sender) call(ctx context.Context, row catalog.OutboxRow, m notify.Message) (notify.Receipt, error) {
+	deadline, bounded := ctx.Deadline()
 	ctx, cancel := context.WithTimeoutCause(ctx, callTimeout, errors.New("the receiver did not answer in time"))
 	defer cancel()
 	to, err := s.cfg.Open(ctx, row.Organisation, row.Receiver)
@@ -314,6 +403,11 @@ func (s *Sender) call(ctx context.Context, row catalog.OutboxRow, m notify.Messa
 		return notify.Receipt{}, &notify.PermanentError{Reason: "the receiver was deleted"}
 	case err != nil:
 		return notify.Receipt{}, err
+	}
+	// The lease must last for the call: who was frozen meanwhile must not say what somebody else has said
+	// and taken back by now.
+	if bounded && time.Until(deadline) < callTimeout {
+		return notify.Receipt{}, errSlow
 	}
 	return to.Notify(ctx, m)
 }
@@ -327,8 +421,8 @@ func (s *Sender) mine(ctx context.Context, tx *catalog.Tx, row catalog.OutboxRow
 	return kept, kept.State == catalog.OutboxSending && kept.Claim == row.Claim && kept.Attempts == row.Attempts, nil
 }
 
-// finish writes down how an attempt went.
-func (s *Sender) finish(ctx context.Context, row catalog.OutboxRow, m notify.Message, receipt notify.Receipt, took time.Duration, failure error) error {
+// finish writes down how an attempt went. It may be called again for the same attempt.
+func (s *Sender) finish(ctx context.Context, row catalog.OutboxRow, id string, m notify.Message, receipt notify.Receipt, took time.Duration, failure error) error {
 	now, err := s.cfg.Now(ctx)
 	if err != nil {
 		return err
@@ -338,7 +432,7 @@ func (s *Sender) finish(ctx context.Context, row catalog.OutboxRow, m notify.Mes
 		return fmt.Errorf("write message %s: %w", row.Key, err)
 	}
 	attempt := catalog.Attempt{
-		ID: uuid.NewString(), Key: row.Key, At: now, Number: row.Attempts, Code: receipt.Code, Took: took, Excerpt: receipt.Excerpt,
+		ID: id, Key: row.Key, At: now, Number: row.Attempts, Code: receipt.Code, Took: took, Excerpt: receipt.Excerpt,
 	}
 	if failure != nil {
 		attempt.Error = failure.Error()
@@ -352,13 +446,15 @@ func (s *Sender) finish(ctx context.Context, row catalog.OutboxRow, m notify.Mes
 			return err
 		}
 		if !mine {
-			if failure == nil && kept.State == catalog.OutboxWithdrawn {
-				kept.Uncertain = true // it was delivered after all: whoever took it back must say that it is over
-				return tx.PutOutbox(ctx, kept)
+			if failure == nil {
+				return s.tookLate(ctx, tx, kept, receipt, now)
 			}
 			return nil
 		}
-		kept.LeaseUntil, kept.Claim, kept.Message = time.Time{}, "", sent
+		kept.LeaseUntil, kept.Claim = time.Time{}, ""
+		if m.Key != "" {
+			kept.Message = sent
+		}
 		if failure == nil {
 			return s.took(ctx, tx, kept, receipt, now)
 		}
@@ -383,6 +479,21 @@ func later(a, b time.Time) time.Time {
 		return a
 	}
 	return b
+}
+
+// tookLate is for a row that its receiver took when the attempt was not the caller's any more.
+func (s *Sender) tookLate(ctx context.Context, tx *catalog.Tx, row catalog.OutboxRow, receipt notify.Receipt, now time.Time) error {
+	switch row.State {
+	case catalog.OutboxDone:
+		return nil
+	case catalog.OutboxWithdrawn:
+		row.Uncertain = true // it was delivered after all: whoever took it back must say that it is over
+	default:
+		// Whoever tries it now, or is about to, need not any more.
+		row.State, row.DoneAt, row.LastError, row.Reference = catalog.OutboxDone, now, "", receipt.Reference
+		row.LeaseUntil, row.Claim = time.Time{}, ""
+	}
+	return tx.PutOutbox(ctx, row)
 }
 
 // took is for a row that its receiver took.
@@ -449,13 +560,13 @@ func (s *Sender) refused(ctx context.Context, tx *catalog.Tx, row catalog.Outbox
 	permanent, isPermanent := errors.AsType[*notify.PermanentError](failure)
 	again, isAgain := errors.AsType[*notify.RetryError](failure)
 	row.LastError = failure.Error()
-	// An answer says that it was not taken; silence does not.
-	row.Uncertain = row.Uncertain || !isPermanent && (!isAgain || again.Code == 0)
+	row.Uncertain = row.Uncertain || !isPermanent && (!isAgain || uncertain(again.Code))
 	state, err := desk.ReadReceiverState(ctx, tx, row.Organisation, row.Receiver)
 	if err != nil {
 		return err
 	}
 	known := !state.UnreachableAt.IsZero() && row.CreatedAt.Sub(state.UnreachableAt) >= downAfter || !state.BrokenAt.IsZero()
+	was := state
 	if state.UnreachableAt.IsZero() {
 		state.UnreachableAt = now
 	}
@@ -468,7 +579,7 @@ func (s *Sender) refused(ctx context.Context, tx *catalog.Tx, row catalog.Outbox
 		if permanent.Broken {
 			signals = append(signals, broken(&state, row.Receiver, row.Project, row.CreatedAt, now))
 		}
-	case now.Sub(row.CreatedAt) >= giveUp:
+	case now.Sub(row.CreatedAt) >= giveUp && row.Attempts >= leastTries:
 		row.State, fallback = catalog.OutboxFailed, now
 		row.LastError = "given up after a day: " + row.LastError
 	default:
@@ -484,8 +595,10 @@ func (s *Sender) refused(ctx context.Context, tx *catalog.Tx, row catalog.Outbox
 	if err := tx.PutOutbox(ctx, row); err != nil {
 		return err
 	}
-	if err := desk.WriteReceiverState(ctx, tx, row.Organisation, row.Receiver, state); err != nil {
-		return err
+	if state != was { // many attempts that fail alike must not wait for each other's words
+		if err := desk.WriteReceiverState(ctx, tx, row.Organisation, row.Receiver, state); err != nil {
+			return err
+		}
 	}
 	if row.Severity == string(rule.Page) && (isFirst(notify.Action(row.Action)) || notify.Action(row.Action).Ends()) || row.State == catalog.OutboxFailed && row.Action != string(notify.Test) {
 		if err := s.fallBack(ctx, tx, row, fallback, now); err != nil {
@@ -493,6 +606,16 @@ func (s *Sender) refused(ctx context.Context, tx *catalog.Tx, row catalog.Outbox
 		}
 	}
 	return s.desk.Apply(ctx, tx, row.Organisation, signals, now)
+}
+
+// uncertain reports whether a receiver may have taken what it answered with this code. Silence does not
+// say that it was not taken, nor does a server that failed half-way, or a gateway for what is behind it.
+func uncertain(code int) bool {
+	switch code {
+	case 0, http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
 }
 
 // fallBack has the message told to another receiver, unless the first takes it until then.
@@ -509,7 +632,7 @@ func (s *Sender) fallBack(ctx context.Context, tx *catalog.Tx, row catalog.Outbo
 		return fmt.Errorf("read message %s: %w", row.Key, err)
 	}
 	key := FallbackKey(row, to)
-	m.Key, m.Reference = key, ""
+	m.Key, m.Reference, m.InPlaceOf = key, "", row.Key
 	message, err := json.Marshal(m)
 	if err != nil {
 		return fmt.Errorf("write message %s: %w", key, err)

@@ -84,14 +84,39 @@ func (d *Desk) Apply(ctx context.Context, tx *catalog.Tx, organisation string, s
 	if err != nil {
 		return err
 	}
-	signals = slices.Clone(signals)
-	slices.SortStableFunc(signals, inOrder)
-	for _, signal := range signals {
+	for _, signal := range sorted(signals) {
 		if err := s.apply(ctx, signal); err != nil {
 			return fmt.Errorf("apply a signal of rule %q: %w", signal.Instance.Rule, err)
 		}
 	}
 	return s.save(ctx)
+}
+
+// sorted puts signals in the order in which they are applied. What is said of one instance keeps its
+// order: what recovered and is bad again is bad. Otherwise it is inOrder.
+func sorted(signals []incident.Signal) []incident.Signal {
+	type numbered struct {
+		incident.Signal
+		n int // of the signals of its instance
+	}
+	said := map[string]int{}
+	all := make([]numbered, len(signals))
+	for i, signal := range signals {
+		name := nameOf(signal.Instance)
+		all[i] = numbered{signal, said[name]}
+		said[name]++
+	}
+	slices.SortStableFunc(all, func(a, b numbered) int { return cmp.Or(cmp.Compare(a.n, b.n), inOrder(a.Signal, b.Signal)) })
+	out := make([]incident.Signal, len(all))
+	for i, one := range all {
+		out[i] = one.Signal
+	}
+	return out
+}
+
+// nameOf names an instance among those of all projects.
+func nameOf(in incident.Instance) string {
+	return strconv.FormatUint(uint64(in.Project), 10) + "/" + in.Key
 }
 
 // inOrder puts what is bad first, so that what ends in the same slot does not end an incident that goes
@@ -390,7 +415,7 @@ func badIn(i *incident.Incident) map[string]bool {
 	for _, list := range [][]incident.Instance{i.Instances, i.Causes} {
 		for _, in := range list {
 			if in.Open() {
-				bad[strconv.FormatUint(uint64(in.Project), 10)+"/"+in.Key] = true
+				bad[nameOf(in)] = true
 			}
 		}
 	}

@@ -71,6 +71,15 @@ func (s *session) post(ctx context.Context) error {
 			}
 			for _, r := range to {
 				p := posting{w, send, r}
+				if w.State != incident.Open && first(string(send.Action)) {
+					// It began and ended in one transaction. Who is told that it began and not that it is over,
+					// since the end has no row to follow, would never hear of it.
+					if err := s.write(ctx, p, catalog.OutboxWithdrawn); err != nil {
+						return err
+					}
+					s.unsaid(w, []string{s.receiverName(r.Receiver)})
+					continue
+				}
 				if send.Action == notify.Trigger && send.Severity == rule.Page && w.Receiver == "" {
 					pages = append(pages, p)
 					continue
@@ -85,7 +94,8 @@ func (s *session) post(ctx context.Context) error {
 	return s.postPages(ctx, pages)
 }
 
-// everybody are those who were told of an incident, or are about to be.
+// everybody are those who were told of an incident, or are about to be, and not yet of its end: those
+// who only heard of another episode know that it is over.
 func (s *session) everybody(ctx context.Context, w *working) ([]incident.Recipient, error) {
 	rows, err := s.tx.OutboxOf(ctx, w.ID)
 	if err != nil {
@@ -94,10 +104,11 @@ func (s *session) everybody(ctx context.Context, w *working) ([]incident.Recipie
 	var all []incident.Recipient
 	for _, o := range rows {
 		told := o.State == catalog.OutboxDone || o.State == catalog.OutboxSending || o.State == catalog.OutboxDue || o.Uncertain
-		if !told || o.Action == string(notify.Notice) || o.CreatedAt.Before(w.OpenedAt.Add(-time.Second)) && o.State != catalog.OutboxDone {
+		if !told || o.Action == string(notify.Notice) {
 			continue
 		}
-		if !slices.ContainsFunc(all, func(r incident.Recipient) bool { return r.Receiver == o.Receiver }) {
+		all = slices.DeleteFunc(all, func(r incident.Recipient) bool { return r.Receiver == o.Receiver })
+		if !notify.Action(o.Action).Ends() {
 			all = append(all, incident.Recipient{Receiver: o.Receiver, Due: s.now})
 		}
 	}
@@ -134,12 +145,17 @@ func (s *session) withdraw(ctx context.Context, w *working) error {
 		}
 	}
 	if len(names) > 0 {
-		s.line(w.Project, w.Team, w.ID+"|"+strconv.FormatInt(w.Seq, 10), incident.Line{
-			Section: incident.SectionWithdrawn, Incident: w.ID, Service: w.Labels["service"], From: w.Since, To: s.now,
-			Text: fmt.Sprintf("%s: over before %s was told", w.Title, strings.Join(names, ", ")),
-		})
+		s.unsaid(w, names)
 	}
 	return nil
+}
+
+// unsaid makes a line of what was over before receivers were told.
+func (s *session) unsaid(w *working, names []string) {
+	s.line(w.Project, w.Team, w.ID+"|"+strconv.FormatInt(w.Seq, 10), incident.Line{
+		Section: incident.SectionWithdrawn, Incident: w.ID, Service: w.Labels["service"], From: w.Since, To: s.now,
+		Text: fmt.Sprintf("%s: over before %s was told", w.Title, strings.Join(names, ", ")),
+	})
 }
 
 // first reports whether an action is one by which a receiver first hears of an incident.
@@ -319,6 +335,8 @@ func (s *session) write(ctx context.Context, p posting, state string) error {
 		text += " (" + person.Name + ")"
 	}
 	switch {
+	case state == catalog.OutboxWithdrawn:
+		kind, text = "withdrawn", text+", which was over before"
 	case state == catalog.OutboxFolded:
 		kind, text = "folded", text+", folded into one with others: too many at once"
 	case due.After(s.now):

@@ -88,6 +88,8 @@ type Message struct {
 	// Message-ID): later messages thread, reply or edit by it.
 	Reference string `json:"reference,omitempty"`
 	URL       string `json:"url,omitempty"` // the incident's page
+	// InPlaceOf is the key of the message to another receiver which this one is told in place of.
+	InPlaceOf string `json:"in_place_of,omitempty"`
 }
 
 // Fact is a number with its name: "Value", "12 %".

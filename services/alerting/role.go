@@ -39,8 +39,8 @@ const AllowVariable = "MIDWATCH_RECEIVER_ALLOW"
 const Writer = "writer"
 
 const (
-	// dueAtOnce is how many incidents are looked at in one go.
-	dueAtOnce = 100
+	// dueAtOnce is how many incidents are looked at each second.
+	dueAtOnce = 1000
 	// keepHistory is for how long what happened is kept: transitions, deliveries, digest lines.
 	keepHistory = 90 * 24 * time.Hour
 )
@@ -161,27 +161,24 @@ func every(interval time.Duration, f func(context.Context, time.Time) error) fun
 	}
 }
 
-// incidents does what is due of incidents: escalations, tickets, updates, reminders.
+// incidents does what is due of incidents: escalations, tickets, updates, reminders. One that fails does
+// not hold up the others.
 func (r *Role) incidents(ctx context.Context, at time.Time) error {
 	now, err := r.db.Clock(ctx)
 	if err != nil {
 		return err
 	}
 	r.watcher.seen("incidents", at)
-	for {
-		ids, err := r.desk.Due(ctx, now, dueAtOnce)
-		if err != nil {
-			return err
-		}
-		for _, id := range ids {
-			if err := r.desk.Tick(ctx, id, now); err != nil {
-				return err
-			}
-		}
-		if len(ids) < dueAtOnce {
-			return nil
+	ids, err := r.desk.Due(ctx, now, dueAtOnce)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if err := r.desk.Tick(ctx, id, now); err != nil && ctx.Err() == nil {
+			r.log.Warn("an incident waits", "incident", id, "err", err)
 		}
 	}
+	return nil
 }
 
 // dossier puts together what was known when an incident began.

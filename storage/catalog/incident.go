@@ -355,14 +355,25 @@ func (tx *Tx) DigestTaken(ctx context.Context, organisation, team, digest string
 	return n > 0, err
 }
 
+// maxDigestLines bounds a digest.
+const maxDigestLines = 5000
+
 // TakeDigestLines marks a team's lines before a time as sent in a digest and returns them, oldest
-// first. Asked again for the same digest it returns the same ones.
+// first. Asked again for the same digest it returns the same ones; what is too much for one is left for
+// the next.
 func (tx *Tx) TakeDigestLines(ctx context.Context, organisation, team, digest string, before time.Time) ([]DigestLine, error) {
-	_, err := tx.exec(ctx, `UPDATE digest_lines SET sent_in = $3 WHERE organisation_id = $1 AND team = $2 AND sent_in = '' AND at < $4`,
-		organisation, team, digest, fromTime(before))
+	taken := func() ([]DigestLine, error) {
+		return many(ctx, tx.runner, scanDigestLine, `SELECT `+digestColumns+` FROM digest_lines
+			WHERE organisation_id = $1 AND team = $2 AND sent_in = $3 ORDER BY at, id LIMIT $4`, organisation, team, digest, maxDigestLines)
+	}
+	if lines, err := taken(); err != nil || len(lines) > 0 {
+		return lines, err
+	}
+	_, err := tx.exec(ctx, `UPDATE digest_lines SET sent_in = $3 WHERE id IN (SELECT id FROM digest_lines
+		WHERE organisation_id = $1 AND team = $2 AND sent_in = '' AND at < $4 ORDER BY at, id LIMIT $5)`,
+		organisation, team, digest, fromTime(before), maxDigestLines)
 	if err != nil {
 		return nil, err
 	}
-	return many(ctx, tx.runner, scanDigestLine, `SELECT `+digestColumns+` FROM digest_lines
-		WHERE organisation_id = $1 AND team = $2 AND sent_in = $3 ORDER BY at, id LIMIT 5000`, organisation, team, digest)
+	return taken()
 }

@@ -107,7 +107,7 @@ func (tx *Tx) OutboxOf(ctx context.Context, incident string) ([]OutboxRow, error
 
 // Claim makes up to limit rows that are due the caller's until now + length, pages first: those whose
 // earlier messages to the same receiver about the same incident are finished, and those whose sender has not come back.
-// Rows of the receivers in except are left alone.
+// Rows of the receivers in except, each "organisation/receiver", are left alone.
 func (db *DB) Claim(ctx context.Context, claim string, now time.Time, length time.Duration, limit int, except []string) ([]OutboxRow, error) {
 	var rows []OutboxRow
 	err := db.InTx(ctx, func(tx *Tx) (err error) {
@@ -120,7 +120,7 @@ func (db *DB) Claim(ctx context.Context, claim string, now time.Time, length tim
 		var busy strings.Builder
 		for _, receiver := range except {
 			args = append(args, receiver)
-			fmt.Fprintf(&busy, " AND o.receiver <> $%d", len(args))
+			fmt.Fprintf(&busy, " AND o.organisation_id || '/' || o.receiver <> $%d", len(args))
 		}
 		due, err := many(ctx, tx.runner, scanOutbox, `SELECT `+prefixed("o.", outboxColumns)+` FROM outbox o
 			WHERE o.due_at <= $1 AND (o.state = 'due' OR o.state = 'sending' AND o.lease_until <= $1)`+busy.String()+`
