@@ -91,7 +91,7 @@ chaos: engine build ## Kill processes at random and take ClickHouse away under l
 
 .PHONY: e2e-tools
 e2e-tools: $(BIN)/telemetrygen services/e2e/clients/node_modules/.package-lock.json ## Fetch the clients and the browser of the end-to-end tests
-	@deployments/tools/chromium.sh
+	@deployments/tools/programs.sh
 
 $(BIN)/telemetrygen: services/e2e/clients/go.mod
 	@echo "Building telemetrygen…"

@@ -15,7 +15,7 @@ func TestAPrometheusSendsItsAlerts(t *testing.T) {
 	t.Parallel()
 	program, err := exec.LookPath("prometheus")
 	if err != nil {
-		t.Skip("prometheus is not installed")
+		t.Fatal("there is no prometheus on PATH: `make e2e-tools` installs it")
 	}
 	s := up(t)
 	dir := t.TempDir()

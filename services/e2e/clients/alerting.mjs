@@ -138,7 +138,7 @@ await page.getByText("when checkout errors are 10 % or more").first().waitFor();
 await look("rules");
 
 // The blip: a quarter of a minute of errors. Nobody is told; it is a line of the digest.
-const transitions = async () => (await send("GET", `${api}/projects/1/transitions?rule=checkout-errors&from=${new Date(Number(began / 1_000_000n)).toISOString()}&to=${new Date(Date.now() + 60_000).toISOString()}`)).transitions;
+const transitions = async () => (await send("GET", `${api}/projects/1/rules/checkout-errors/history?from=${new Date(Number(began / 1_000_000n)).toISOString()}&to=${new Date(Date.now() + 60_000).toISOString()}`)).transitions;
 await until("requests of half a minute", () => good > 300);
 share = 0.6;
 await until("the blip to be seen", async () => (await transitions()).some((t) => t.kind === "pending"));
