@@ -29,6 +29,7 @@ Usage: midwatch rules <command> [flags]
 
   diff     show what apply would change; the exit status is 1 where it would change something
   apply    make the project what the files say; nothing is changed unless all of it is right
+  rehearse say what the rules of the files would have done in the last days; nothing is changed
   export   print the project's rules as YAML that applies back to no difference
 
 Flags:
@@ -40,6 +41,7 @@ Flags:
   --token TOKEN     an API token; by default MIDWATCH_API_TOKEN, or the file that
                     MIDWATCH_API_TOKEN_FILE names (other users can read flags in the list of processes)
   --prune           of diff and apply: remove rules that came from files before and are in none now
+  --days N          of rehearse: how far back to look, 1 to 30; 7 by default
   --all             of export: receivers, people, schedules, policies, teams, routes and windows too
 
 A file holds one or more documents with --- between them. A document is a rule; one with "kind: team"
@@ -68,6 +70,7 @@ type rulesCall struct {
 	files   []string
 	prune   bool
 	all     bool
+	days    int
 	http    *http.Client
 }
 
@@ -93,6 +96,7 @@ func Rules(ctx context.Context, args []string, getenv func(string) string, stdin
 	flags.StringVar(&c.token, "token", "", "")
 	flags.BoolVar(&c.prune, "prune", false, "")
 	flags.BoolVar(&c.all, "all", false, "")
+	flags.IntVar(&c.days, "days", 7, "")
 	words, err := parse(flags, args)
 	switch {
 	case errors.Is(err, flag.ErrHelp) || err == nil && slices.Equal(words, []string{"help"}):
@@ -103,8 +107,8 @@ func Rules(ctx context.Context, args []string, getenv func(string) string, stdin
 	case len(words) == 0:
 		io.WriteString(out, rulesUsage)
 		return flag.ErrHelp
-	case len(words) > 1 || !slices.Contains([]string{"apply", "diff", "export"}, words[0]):
-		return wrong("there is no command %q; it is one of apply, diff, export", strings.Join(words, " "))
+	case len(words) > 1 || !slices.Contains([]string{"apply", "diff", "rehearse", "export"}, words[0]):
+		return wrong("there is no command %q; it is one of apply, diff, rehearse, export", strings.Join(words, " "))
 	case words[0] == "export" && (len(c.files) > 0 || c.prune):
 		return wrong("export takes no -f and no --prune")
 	case words[0] != "export" && c.all:
@@ -128,8 +132,11 @@ func Rules(ctx context.Context, args []string, getenv func(string) string, stdin
 	if c.token == "" {
 		return wrong("there is no API token: set MIDWATCH_API_TOKEN or MIDWATCH_API_TOKEN_FILE")
 	}
-	if words[0] == "export" {
+	switch words[0] {
+	case "export":
 		return c.export(ctx)
+	case "rehearse":
+		return c.rehearse(ctx)
 	}
 	p, err := c.plan(ctx)
 	if err != nil {

@@ -48,4 +48,16 @@ func TestAPersonIsWokenForASymptom(t *testing.T) {
 	if pages != 1 {
 		t.Errorf("%d pages, want one", pages)
 	}
+
+	// The same night, rehearsed from a file: one page, and the blip healed.
+	rules := filepath.Join(t.TempDir(), "checkout.yaml")
+	text := `{id: checkout-errors, name: Checkout errors, kind: error_rate, service: checkout, query: {source: metrics}, window: 20s, interval: 10s,
+  levels: [{fire: ">= 0.1", recover: "< 0.05", severity: page, for: 1m}], recover_for: 20s, first_action: Roll back}`
+	if err := os.WriteFile(rules, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	said := command(t, t.TempDir(), []string{"MIDWATCH_URL=" + s.http, "MIDWATCH_API_TOKEN=" + token}, binary(t), "rules", "rehearse", "--days", "1", "-f", rules)
+	if !strings.Contains(said, "pages: 1 (") || !strings.Contains(said, "healed by themselves: 1") {
+		t.Errorf("the rehearsal says\n%s", said)
+	}
 }
