@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -291,9 +292,7 @@ func (v *volumes) judge(ctx context.Context, all []measured, now time.Time) erro
 			return fmt.Errorf("tell of what a project sends: %w", err)
 		}
 	}
-	for key, down := range changed {
-		v.down[key] = down
-	}
+	maps.Copy(v.down, changed)
 	v.desk.Woke()
 	return nil
 }

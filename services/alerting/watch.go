@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -269,9 +270,7 @@ func (w *watcher) keep(ctx context.Context, f Facts, problems []Problem, now tim
 func (w *watcher) facts(ctx context.Context, now time.Time) (Facts, error) {
 	f := Facts{Now: now, Loops: map[string]time.Time{}}
 	w.mu.Lock()
-	for name, at := range w.loops {
-		f.Loops[name] = at
-	}
+	maps.Copy(f.Loops, w.loops)
 	w.mu.Unlock()
 	if w.began.IsZero() {
 		w.began = now

@@ -18,7 +18,9 @@ func drill(t *testing.T, status int, answer string, args ...string) (string, err
 			t.Errorf("asked for %s %s", r.Method, r.URL)
 		}
 		w.WriteHeader(status)
-		w.Write([]byte(answer))
+		if _, err := w.Write([]byte(answer)); err != nil {
+			t.Error(err)
+		}
 	}))
 	t.Cleanup(server.Close)
 	var out bytes.Buffer

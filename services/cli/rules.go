@@ -612,9 +612,9 @@ func lineDiff(before, after string) string {
 		for i := range common {
 			common[i] = make([]int, len(b)+1)
 		}
-		for i := len(a) - 1; i >= 0; i-- {
-			for j, line := range slices.Backward(b) {
-				if a[i] == line {
+		for i, left := range slices.Backward(a) {
+			for j, right := range slices.Backward(b) {
+				if left == right {
 					common[i][j] = common[i+1][j+1] + 1
 				} else {
 					common[i][j] = max(common[i+1][j], common[i][j+1])

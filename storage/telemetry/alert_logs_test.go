@@ -57,9 +57,17 @@ func TestBadConditionsOnAttributesAreRefused(t *testing.T) {
 	t.Parallel()
 	s := storagetest.Telemetry(t)
 	for _, m := range []telemetry.LabelMatch{
-		{}, {Key: "k", Op: "<"}, {Op: "="}, {Key: "k", Op: "=~", Value: "("}, {Key: "k", Op: "=~", Value: "a)(b"},
-		{Key: "k", Op: "!~", Value: strings.Repeat("a", 201)}, {Key: "k", Op: "=~", Value: "((a{30}){30}){30}"}, {Key: "k", Op: "=~", Value: `(a)\1`},
-		{Key: "k", Op: "=~", Value: "a\x00"}, {Key: "k", Op: "=", Value: strings.Repeat("a", 2001)}, {Key: strings.Repeat("k", 201), Op: "="},
+		{},
+		{Key: "k", Op: "<"},
+		{Op: "="},
+		{Key: "k", Op: "=~", Value: "("},
+		{Key: "k", Op: "=~", Value: "a)(b"},
+		{Key: "k", Op: "!~", Value: strings.Repeat("a", 201)},
+		{Key: "k", Op: "=~", Value: "((a{30}){30}){30}"},
+		{Key: "k", Op: "=~", Value: `(a)\1`},
+		{Key: "k", Op: "=~", Value: "a\x00"},
+		{Key: "k", Op: "=", Value: strings.Repeat("a", 2001)},
+		{Key: strings.Repeat("k", 201), Op: "="},
 	} {
 		_, err := s.LogHistogram(t.Context(), hour(t, 1), telemetry.LogFilter{Attributes: []telemetry.LabelMatch{m}})
 		if _, ok := errors.AsType[*telemetry.InvalidError](err); !ok {

@@ -363,8 +363,13 @@ FROM metric_series WHERE project_id = {project:UInt32} AND metric IN (` + in + `
 GROUP BY metric, fp HAVING last >= {from:Int64} ORDER BY metric, fp`,
 		Parameters: parameters,
 		Result: proto.Results{
-			{Name: "metric", Data: names}, {Name: "fp", Data: &fps}, {Name: "labels_", Data: labels}, {Name: "kind_", Data: &kinds},
-			{Name: "unit_", Data: &units}, {Name: "first", Data: &first}, {Name: "last", Data: &last},
+			{Name: "metric", Data: names},
+			{Name: "fp", Data: &fps},
+			{Name: "labels_", Data: labels},
+			{Name: "kind_", Data: &kinds},
+			{Name: "unit_", Data: &units},
+			{Name: "first", Data: &first},
+			{Name: "last", Data: &last},
 		},
 	}, func(rows int) error {
 		if len(series)+rows > maxSeries {
