@@ -104,7 +104,6 @@ func TestWhoMayImportWhat(t *testing.T) {
 		"alerts/evaluate":             {"alerts/desk", "alerts/deliver", "alerts/notify"},
 		"alerts/desk":                 {"storage/telemetry", "storage/bus", "alerts/evaluate", "alerts/deliver"},
 		"alerts/deliver":              {"storage/telemetry", "storage/bus", "alerts/evaluate", "alerts/dossier"},
-		"alerts/notify":               {"storage", "proto"},
 		"storage/engine":              {"storage/telemetry", "storage/catalog", "storage/bus", "storage/cache"},
 		"storage/bus":                 {"storage/telemetry", "storage/catalog", "storage/cache", "storage/follow"},
 		"storage/retention":           {"proto", "storage/telemetry", "storage/catalog", "storage/bus", "storage/cache", "storage/engine", "storage/follow"},
