@@ -51,7 +51,7 @@ dev: engine ui/node_modules/.package-lock.json ## Run everything, with the pages
 
 .PHONY: test
 test: engine build e2e-tools ## Run every test: units, real servers in process, real clients, a real browser
-	go test $(GOTESTFLAGS) $(MODULES)
+	go test -timeout 20m $(GOTESTFLAGS) $(MODULES)
 	cd ui && npm test --silent
 
 # What test-external runs for each server: the packages whose tests use it.

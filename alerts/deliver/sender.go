@@ -506,18 +506,53 @@ func (s *Sender) took(ctx context.Context, tx *catalog.Tx, row catalog.OutboxRow
 	if err != nil {
 		return err
 	}
-	down, broken := state.UnreachableAt, !state.BrokenAt.IsZero()
-	if now.Sub(state.DeliveredAt) < time.Minute && down.IsZero() && !broken {
+	down, was := state.UnreachableAt, !state.BrokenAt.IsZero()
+	if now.Sub(state.DeliveredAt) < time.Minute && down.IsZero() && !was {
 		return nil // said a moment ago
 	}
-	state.DeliveredAt, state.UnreachableAt, state.BrokenAt, state.Error = now, time.Time{}, time.Time{}, ""
+	state.DeliveredAt, state.UnreachableAt = now, time.Time{}
+	over := mended(&state, row.Receiver, row.Project, now)
 	if err := desk.WriteReceiverState(ctx, tx, row.Organisation, row.Receiver, state); err != nil {
 		return err
 	}
-	if !broken && (down.IsZero() || now.Sub(down) < downAfter) {
+	if !was && (down.IsZero() || now.Sub(down) < downAfter) {
 		return nil
 	}
-	return s.desk.Apply(ctx, tx, row.Organisation, []incident.Signal{{Kind: incident.Resolve, At: now, Instance: brokenInstance(row, "")}}, now)
+	return s.desk.Apply(ctx, tx, row.Organisation, []incident.Signal{over}, now)
+}
+
+// Checked writes down how a receiver answered when it was tried for the sake of it: one that refuses
+// for good is broken, which its owners are told; one that answers is not, or no longer. project is
+// under which they are told.
+func (s *Sender) Checked(ctx context.Context, organisation, receiver string, project uint32, failure error, now time.Time) error {
+	permanent, refused := errors.AsType[*notify.PermanentError](failure)
+	if failure != nil && !refused {
+		return nil // it says nothing for good, so that it is tried again
+	}
+	err := s.db.InTx(ctx, func(tx *catalog.Tx) error {
+		state, err := desk.ReadReceiverState(ctx, tx, organisation, receiver)
+		if err != nil {
+			return err
+		}
+		state.CheckedAt = now
+		var signals []incident.Signal
+		switch {
+		case refused:
+			state.Error = permanent.Error()
+			signals = append(signals, broken(&state, receiver, project, now, now))
+		case !state.BrokenAt.IsZero():
+			signals = append(signals, mended(&state, receiver, project, now))
+		}
+		if err := desk.WriteReceiverState(ctx, tx, organisation, receiver, state); err != nil {
+			return err
+		}
+		return s.desk.Apply(ctx, tx, organisation, signals, now)
+	})
+	if err != nil {
+		return fmt.Errorf("check receiver %s: %w", receiver, err)
+	}
+	s.desk.Woke()
+	return nil
 }
 
 // refused is for a row that its receiver did not take.
@@ -542,10 +577,7 @@ func (s *Sender) refused(ctx context.Context, tx *catalog.Tx, row catalog.Outbox
 	case isPermanent:
 		row.State, fallback = catalog.OutboxFailed, now
 		if permanent.Broken {
-			if state.BrokenAt.IsZero() {
-				state.BrokenAt = now
-			}
-			signals = append(signals, incident.Signal{Kind: incident.Fire, At: now, Instance: brokenInstance(row, row.LastError)})
+			signals = append(signals, broken(&state, row.Receiver, row.Project, row.CreatedAt, now))
 		}
 	case now.Sub(row.CreatedAt) >= giveUp && row.Attempts >= leastTries:
 		row.State, fallback = catalog.OutboxFailed, now
@@ -630,12 +662,30 @@ func FallbackKey(row catalog.OutboxRow, to string) string {
 	return fmt.Sprintf("%s:%d:%s:%s", row.Incident, row.Seq, to, row.Action)
 }
 
+// broken notes that a receiver takes nothing, because of its Error, and says so under the project under
+// which that was said first.
+func broken(state *desk.ReceiverState, receiver string, project uint32, since, now time.Time) incident.Signal {
+	if state.BrokenAt.IsZero() {
+		state.BrokenAt, state.BrokenIn = now, project
+	}
+	return incident.Signal{Kind: incident.Fire, At: now, Instance: brokenInstance(receiver, state.BrokenIn, since, state.Error)}
+}
+
+// mended notes that a receiver works.
+func mended(state *desk.ReceiverState, receiver string, project uint32, now time.Time) incident.Signal {
+	if !state.BrokenAt.IsZero() {
+		project = state.BrokenIn
+	}
+	state.BrokenAt, state.BrokenIn, state.Error = time.Time{}, 0, ""
+	return incident.Signal{Kind: incident.Resolve, At: now, Instance: brokenInstance(receiver, project, now, "")}
+}
+
 // brokenInstance is the trouble that a receiver takes nothing.
-func brokenInstance(row catalog.OutboxRow, why string) incident.Instance {
+func brokenInstance(receiver string, project uint32, since time.Time, why string) incident.Instance {
 	return incident.Instance{
-		Key: "receiver:" + row.Receiver, Project: row.Project, Name: "Receivers", Severity: rule.Ticket, Class: rule.Cause,
-		Headline: notify.Clip(fmt.Sprintf("Receiver %s takes no messages: %s", row.Receiver, why), 120),
-		Since:    row.CreatedAt, FiredAt: row.CreatedAt, Group: "receiver:" + row.Receiver,
+		Key: "receiver:" + receiver, Project: project, Name: "Receivers", Severity: rule.Ticket, Class: rule.Cause,
+		Headline: notify.Clip(fmt.Sprintf("Receiver %s takes no messages: %s", receiver, why), 120),
+		Since:    since, FiredAt: since, Group: "receiver:" + receiver,
 		FirstAction: "Open the receiver's settings, correct its address or key, and send a test message.",
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/midwatch/midwatch/alerts/incident"
+	"github.com/midwatch/midwatch/alerts/match"
 	"github.com/midwatch/midwatch/alerts/oncall"
 	"github.com/midwatch/midwatch/alerts/rule"
 	"github.com/midwatch/midwatch/storage/catalog"
@@ -136,7 +137,7 @@ func (d *Desk) Tick(ctx context.Context, id string, now time.Time) error {
 		if w.State == incident.Open && w.HeldBy != "" && w.ReleaseAt.IsZero() {
 			return nil
 		}
-		w.Incident.Tick(s.book, now, &w.change)
+		w.Tick(s.book, now, &w.change)
 		return nil
 	})
 }
@@ -149,7 +150,7 @@ func (d *Desk) Due(ctx context.Context, now time.Time, limit int) ([]string, err
 // Acknowledge says that a person is at it; via says by which way, in words.
 func (d *Desk) Acknowledge(ctx context.Context, id, person, via string, now time.Time) error {
 	return d.change(ctx, id, now, func(w *working, _ *session) error {
-		w.Incident.Acknowledge(person, via, now, &w.change)
+		w.Acknowledge(person, via, now, &w.change)
 		return nil
 	})
 }
@@ -157,7 +158,7 @@ func (d *Desk) Acknowledge(ctx context.Context, id, person, via string, now time
 // Escalate tells the next step at once.
 func (d *Desk) Escalate(ctx context.Context, id, person string, now time.Time) error {
 	return d.change(ctx, id, now, func(w *working, s *session) error {
-		w.Incident.Escalate(s.book, person, now, &w.change)
+		w.Escalate(s.book, person, now, &w.change)
 		return nil
 	})
 }
@@ -320,7 +321,24 @@ func read(organisation string, documents []catalog.Document, log *slog.Logger) *
 		limit := limits["email"]
 		b.Receivers[Everybody] = incident.Receiver{ID: Everybody, Name: "E-mail to everybody", Kind: "email", Limit: limit.count, Per: limit.per}
 	}
-	return incident.NewBook(b)
+	return withDrill(incident.NewBook(b))
+}
+
+// DrillID names the rule of the fire drill, and the team, policy and receiver of which its incidents are.
+// Nobody has to be woken to know that a page would come.
+const DrillID = "midwatch-drill"
+
+// withDrill routes the fire drill to its receiver, before all that people have configured.
+func withDrill(b *incident.Book) *incident.Book {
+	b.Teams[DrillID] = oncall.Team{ID: DrillID, Name: "Fire drill", Policy: DrillID, Digest: oncall.Digest{Days: oncall.Off}}.WithDefaults()
+	b.Policies[DrillID] = oncall.Policy{
+		ID: DrillID, Name: "Fire drill", Steps: []oncall.Step{{Targets: []oncall.Target{{Kind: oncall.ToReceiver, ID: DrillID}}}},
+	}.WithDefaults()
+	b.Receivers[DrillID] = incident.Receiver{ID: DrillID, Name: "Fire drill", Kind: "drill"}
+	b.Routes.Routes = append([]oncall.Route{{
+		ID: DrillID, Team: DrillID, Policy: DrillID, Matchers: match.Set{{Label: "rule", Op: match.Equal, Value: DrillID}}, GroupBy: []string{"run"},
+	}}, b.Routes.Routes...)
+	return b
 }
 
 // Everybody is the receiver of an organisation that has set up none: a mail to all of its people.
@@ -658,11 +676,10 @@ func (s *session) resolve(ctx context.Context, signal incident.Signal) error {
 // note makes a line of the digest.
 func (s *session) note(signal incident.Signal) {
 	in := signal.Instance
+	l := in.Line()
+	l.Section, l.Text, l.To, l.Worst = signal.Section, signal.Text, signal.At, signal.Worst
 	for _, to := range s.book.Places(in) {
-		s.line(in.Project, to.Team, in.Key+"@"+strconv.FormatInt(signal.At.Unix(), 10), incident.Line{
-			Section: signal.Section, Text: signal.Text, Rule: in.Rule, Name: in.Name, Kind: string(in.Kind), Service: in.Labels["service"],
-			From: in.Since, To: signal.At, Worst: signal.Worst,
-		})
+		s.line(in.Project, to.Team, in.Key+"@"+strconv.FormatInt(signal.At.Unix(), 10), l)
 	}
 }
 
@@ -766,7 +783,7 @@ func (s *session) keep(ctx context.Context, w *working) error {
 		}
 	}
 	for n, e := range w.change.Entries {
-		id := uuid.NewSHA1(uuid.NameSpaceOID, fmt.Appendf(nil, "%s|%d|%d|%s", w.ID, row.Version, n, e.Kind)).String()
+		id := fmt.Sprintf("%s:%08d:%04d", w.ID, row.Version, n) // in order, and the same in another attempt
 		if err := s.tx.AddIncidentEntry(ctx, catalog.IncidentEntry{ID: id, Incident: w.ID, At: e.At, Kind: e.Kind, Person: e.Person, Text: e.Text}); err != nil {
 			return err
 		}

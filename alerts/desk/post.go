@@ -29,7 +29,9 @@ type ReceiverState struct {
 	// says why. Both are zero while it works.
 	BrokenAt      time.Time `json:"broken_at,omitzero"`
 	UnreachableAt time.Time `json:"unreachable_at,omitzero"`
-	Error         string    `json:"error,omitempty"`
+	// BrokenIn is the project under which it was told that it is broken.
+	BrokenIn uint32 `json:"broken_in,omitempty"`
+	Error    string `json:"error,omitempty"`
 	// DeliveredAt is when it last took something, CheckedAt when it was last tried for the sake of it.
 	DeliveredAt time.Time `json:"delivered_at,omitzero"`
 	CheckedAt   time.Time `json:"checked_at,omitzero"`
@@ -328,7 +330,7 @@ func (s *session) write(ctx context.Context, p posting, state string) error {
 	if err != nil {
 		return err
 	}
-	kind, text := "told", fmt.Sprintf("%s to %s", capital(string(p.send.Action)), s.receiverName(p.to.Receiver))
+	kind, text := "told", doing(p.send.Action)+" "+s.receiverName(p.to.Receiver)
 	if person, ok := s.book.People[p.to.Person]; ok {
 		text += " (" + person.Name + ")"
 	}
@@ -344,11 +346,26 @@ func (s *session) write(ctx context.Context, p posting, state string) error {
 	return nil
 }
 
-func capital(s string) string {
-	if s == "" {
-		return s
+// doing is what a message does to its receiver, in the words of the timeline.
+func doing(a notify.Action) string {
+	switch a {
+	case notify.Trigger:
+		return "Paged"
+	case notify.Escalate:
+		return "Escalated to"
+	case notify.Reminder:
+		return "Reminded"
+	case notify.Ticket:
+		return "Ticket for"
+	case notify.Mail:
+		return "Mailed"
+	case notify.Resolve, notify.Close:
+		return "Said that it is over to"
+	case notify.Acknowledge:
+		return "Said that somebody is at it to"
+	default:
+		return "Told"
 	}
-	return strings.ToUpper(s[:1]) + s[1:]
 }
 
 // message says what an incident is, as one receiver is told it.
@@ -356,7 +373,7 @@ func (s *session) message(ctx context.Context, p posting, key string) (notify.Me
 	w := p.w
 	m := notify.Message{
 		Key: key, Incident: w.ID, Seq: int(p.send.Seq), Action: p.send.Action, Severity: string(p.send.Severity), Loud: p.send.Loud,
-		Organisation: w.Organisation, ProjectNumber: w.Project, Team: s.book.Teams[w.Team].Name,
+		ProjectNumber: w.Project, Team: s.book.Teams[w.Team].Name,
 		Title: w.Title, At: s.now, Since: w.Since, Late: w.Late, Labels: w.Labels,
 		Zone: cmp.Or(s.book.People[p.to.Person].Zone, s.book.Teams[w.Team].Zone),
 	}
@@ -417,8 +434,10 @@ func (s *session) buttons(w *working, person string) []notify.Button {
 	}
 	var all []notify.Button
 	for _, b := range []struct{ id, text string }{
-		{notify.ButtonAcknowledge, "Acknowledge"}, {notify.ButtonSilence, "Silence for 1 h"},
-		{notify.ButtonEscalate, "Escalate"}, {notify.ButtonFalseAlarm, "False alarm"},
+		{notify.ButtonAcknowledge, "Acknowledge"},
+		{notify.ButtonSilence, "Silence for 1 h"},
+		{notify.ButtonEscalate, "Escalate"},
+		{notify.ButtonFalseAlarm, "False alarm"},
 	} {
 		all = append(all, notify.Button{ID: b.id, Text: b.text, URL: s.cfg.Link(w.ID, b.id, person, s.now)})
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strconv"
 
@@ -108,6 +109,27 @@ func (b *book) held(organisation string, project uint32) func(labels map[string]
 		}
 		return false
 	}
+}
+
+// Around is what beside the data decides how a rule is judged that nobody evaluates live: the
+// maintenance windows as they are now, and some deploys.
+func (p *Plan) Around(ctx context.Context, db *catalog.DB, deploys []catalog.Deploy) (Surroundings, error) {
+	b := &book{windows: map[windowKey][]oncall.Window{}}
+	for _, project := range []uint32{0, p.Project} {
+		documents, err := db.Documents(ctx, p.Organisation, WindowKind, project)
+		if err != nil {
+			return Surroundings{}, err
+		}
+		for _, d := range documents {
+			var w oncall.Window
+			if err := json.Unmarshal(d.Body, &w); err != nil {
+				return Surroundings{}, fmt.Errorf("read maintenance window %s: %w", d.ID, err)
+			}
+			key := windowKey{p.Organisation, project}
+			b.windows[key] = append(b.windows[key], w.WithDefaults())
+		}
+	}
+	return Surroundings{Held: b.held(p.Organisation, p.Project), Soft: p.softAt(deploys)}, nil
 }
 
 // shardOf is the shard of a project. All rules of a project share one, so that one replica reads its

@@ -157,15 +157,22 @@ func (e *Evaluator) tick(ctx context.Context) error {
 			return err
 		}
 	}
-	if w := e.cfg.Watermark; w != nil {
-		for _, s := range []bus.Signal{bus.Metrics, bus.Logs, bus.Errors} {
-			if err := w.Look(ctx, s, now); err != nil {
-				return err // it stands still, and what is due waits
-			}
-		}
-	}
+	looked := e.look(ctx, now)
 	e.begin(ctx, now)
-	return e.keepAccounts(ctx, now)
+	return errors.Join(looked, e.keepAccounts(ctx, now))
+}
+
+// look moves the watermarks on. Where that fails they stand still, and slots wait for them for as long
+// as they wait for any data.
+func (e *Evaluator) look(ctx context.Context, now time.Time) error {
+	if e.cfg.Watermark == nil {
+		return nil
+	}
+	var errs []error
+	for _, s := range []bus.Signal{bus.Metrics, bus.Logs, bus.Errors} {
+		errs = append(errs, e.cfg.Watermark.Look(ctx, s, now))
+	}
+	return errors.Join(errs...)
 }
 
 // read reads what people have configured, if that has changed.

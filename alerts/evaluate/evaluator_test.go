@@ -297,3 +297,23 @@ func TestACrashBeforeTheCommitChangesNothing(t *testing.T) {
 		t.Errorf("signals (-want +got):\n%s", diff)
 	}
 }
+
+func TestAMetricIsSeenFromItsFirstSampleOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, storagetest.Catalog(t), storagetest.Telemetry(t))
+	w.put(rule.Rule{
+		ID: "new", Name: "new", Kind: rule.Threshold, State: rule.Live, Interval: 30 * rule.Second, Window: rule.Minute, MinSamples: 1,
+		Query: rule.Query{Metric: "born_late", Aggregate: "last"}, Levels: []rule.Level{{Fire: ">= 1", Severity: rule.Ticket, For: new(rule.Duration)}},
+	})
+	w.now = begin
+	d := &desk{}
+	e := w.evaluator("a", d)
+	w.until(e, 120, 10) // it reads what there is, which is nothing
+	s := &sender{}
+	s.gauge("born_late", "", 120, 240, 10, func(int64) float64 { return 1 })
+	s.send(t, w.store, w.project)
+	w.until(e, 240, 10)
+	if got := d.told(); len(got) != 1 {
+		t.Errorf("told %q, want one ticket", got)
+	}
+}

@@ -21,6 +21,9 @@ const (
 	historyChunk  = 360
 	historyBudget = 5 * time.Second
 
+	// rereadAfter is how long a history is kept before it is read anew: what was sent late is in it then.
+	rereadAfter = 3600
+
 	// Anomalies compare with the same hour of so many weeks.
 	weeksBack     = 4
 	halfHour      = 1800
@@ -34,6 +37,7 @@ type history struct {
 	reach int64 // how far back from a slot they matter, in seconds
 
 	from, to int64 // points are known in (from, to]
+	begun    int64 // the slot for which the first of them were read
 	lines    map[string]*line
 }
 
@@ -49,6 +53,7 @@ type point struct{ value, total float64 }
 // newHistory is the history that the kind of a rule asks for, or nil.
 func newHistory(organisation string, project uint32, r rule.Rule, query rule.Query) (*history, error) {
 	feed := rule.Rule{ID: r.ID, Query: query, Levels: []rule.Level{{Fire: "> 0", Severity: rule.Mail}}, Delay: 0}
+	feed.Service, feed.Environment = r.Service, r.Environment
 	grid, reach := rule.Duration(300), int64(0)
 	switch r.Kind {
 	case rule.SLOBurn:
@@ -58,6 +63,7 @@ func newHistory(organisation string, project uint32, r rule.Rule, query rule.Que
 		}
 	case rule.Forecasted:
 		feed.Kind, reach = rule.Threshold, 3*day
+		feed.Service = "" // what fills up is a host's, not a service's
 		if feed.Query.Aggregate == "" {
 			feed.Query.Aggregate = "last"
 		}
@@ -96,8 +102,8 @@ func (h *history) next(p *Plan, first, last int64) (Ask, bool) {
 	g := h.grid()
 	from := h.end(p, first) - h.reach - h.reach%g
 	to := h.end(p, last)
-	if h.lines == nil || from < h.from || from > h.to {
-		h.lines, h.from, h.to = map[string]*line{}, from, from
+	if h.lines == nil || from < h.from || from > h.to || last-h.begun >= rereadAfter && first == last {
+		h.lines, h.from, h.to, h.begun = map[string]*line{}, from, from, last
 	}
 	if h.to >= to {
 		return Ask{}, false

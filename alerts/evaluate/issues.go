@@ -116,7 +116,7 @@ func (s *step) worth(ctx context.Context, p *Plan, issue catalog.Issue, slot int
 
 func (p *Plan) newSignal(issue, text string, since time.Time, slot int64, events float64) incident.Signal {
 	h := Happened{Key: issue, Values: []string{issue}, Event: rule.Event{Slot: slot, Since: since.Unix(), Value: events, Worst: events}}
-	in := p.instance(h)
+	in := p.Instance(h)
 	in.Headline = cmp.Or(p.Rule.Service, p.Rule.Name) + ": " + text
 	in.ExpiresAt = unix(slot).Add(newOpen)
 	return incident.Signal{Kind: incident.Fire, Instance: in, At: unix(slot), Worst: events}

@@ -166,11 +166,15 @@ func TestLogsAreCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := live(t, w, 900, 7200,
-		rule.Rule{ID: "ratio", Name: "ratio", Kind: rule.LogRatio, State: rule.Live, FirstAction: "look at it",
+		rule.Rule{
+			ID: "ratio", Name: "ratio", Kind: rule.LogRatio, State: rule.Live, FirstAction: "look at it",
 			Query:  rule.Query{By: []string{"service"}, Bad: []rule.Match{{Label: "status", Op: "=~", Value: "5.."}}},
-			Levels: []rule.Level{{Fire: ">= 5%", Severity: rule.Page, For: seconds(180)}}},
-		rule.Rule{ID: "panic", Name: "panic", Kind: rule.LogMatch, State: rule.Live, Query: rule.Query{Text: "panic", Where: []rule.Match{{Label: "service", Op: "=", Value: "web"}}},
-			Levels: []rule.Level{{Fire: ">= 1"}}})
+			Levels: []rule.Level{{Fire: ">= 5%", Severity: rule.Page, For: seconds(180)}},
+		},
+		rule.Rule{
+			ID: "panic", Name: "panic", Kind: rule.LogMatch, State: rule.Live, Query: rule.Query{Text: "panic", Where: []rule.Match{{Label: "service", Op: "=", Value: "web"}}},
+			Levels: []rule.Level{{Fire: ">= 1"}},
+		})
 	want := []string{"34 fire ratio/page/web page", "54 resolve ratio/page/web page", "64 note ratio/page/web page healed", "83 fire panic/ticket/ ticket", "98 resolve panic/ticket/ ticket"}
 	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Errorf("signals (-want +got):\n%s", diff)
@@ -222,5 +226,62 @@ func TestIssuesThatAreNewOrSpikeAreTold(t *testing.T) {
 	want = append(want, "30 fire new/mail/__more__ mail", "62 fire spike/ticket/7 ticket", "89 resolve spike/ticket/7 ticket")
 	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Errorf("signals (-want +got):\n%s", diff)
+	}
+}
+
+func TestARuleLooksAtItsOwnService(t *testing.T) {
+	t.Parallel()
+	query := func(by, where string) rule.Query {
+		q := rule.Query{Metric: "m"}
+		if by != "" {
+			q.By = []string{by}
+		}
+		if where != "" {
+			q.Where = []rule.Match{{Label: where, Op: "=~", Value: ".+"}}
+		}
+		return q
+	}
+	for _, c := range []struct {
+		query  rule.Query
+		labels map[string]string
+		want   bool
+	}{
+		{query("", ""), map[string]string{"service_name": "shop", "job": "team/shop"}, true},
+		{query("", ""), map[string]string{"service_name": "blog", "job": "team/blog"}, false},
+		{query("", ""), map[string]string{"service": "blog"}, false},
+		{query("", ""), map[string]string{"job": "node"}, true},
+		{query("", ""), map[string]string{}, true},
+		{query("", ""), map[string]string{"service": "shop", "deployment_environment_name": "test"}, false},
+		{query("service.name", ""), map[string]string{"service_name": "blog"}, true},
+		{query("", "job"), map[string]string{"service_name": "blog", "job": "blog"}, true},
+		{query("", "service"), map[string]string{"service_name": "blog"}, true},
+	} {
+		p, err := NewPlan("o", 1, 1, rule.Rule{
+			ID: "r", Kind: rule.Threshold, Service: "shop", Environment: "prod", Query: c.query, Levels: []rule.Level{{Fire: "> 1"}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.concerns(c.labels) && matches(p.where, c.labels); got != c.want {
+			t.Errorf("%+v of %v: %t", c.query, c.labels, got)
+		}
+	}
+}
+
+// TestFewRequestsAreJudgedByTheWindow is that a good request now and then does not hide that many fail.
+func TestFewRequestsAreJudgedByTheWindow(t *testing.T) {
+	t.Parallel()
+	p, err := NewPlan("o", 1, 1, errorRate("errors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		bad, total float64
+		want       rule.Verdict
+	}{{0, 0, rule.Breach}, {0, 9, rule.Breach}, {0, 10, rule.Grey}, {1, 10, rule.Breach}, {0, 1000, rule.Grey}} {
+		row := Row{Numbers: []Numbers{{Number: Number{Samples: 100, Bad: 20, Total: 100}, End: &Number{Samples: c.total, Bad: c.bad, Total: c.total}}}}
+		if got := p.Verdicts(&row, 0, nil)[0].Verdict; got != c.want {
+			t.Errorf("%v bad of %v at the end: %s, want %s", c.bad, c.total, got, c.want)
+		}
 	}
 }

@@ -19,11 +19,6 @@ type Group struct {
 	States []rule.State
 }
 
-// open reports whether any level is.
-func (g *Group) open() bool {
-	return slices.ContainsFunc(g.States, func(s rule.State) bool { return s.Status.Open() })
-}
-
 // Memory is how far the evaluation of a rule is, and what it remembers of the rule's groups.
 type Memory struct {
 	// Cursor is the newest slot that has been evaluated, in Unix seconds.
@@ -142,29 +137,65 @@ type observed struct {
 	present, missing bool
 }
 
-// observe returns what a slot of a table says of every group that is known or in the table, by key.
-func (p *Plan) observe(m *Memory, t *Table, slot int, around Surroundings) []observed {
+// sight is what a slot says of every group, and the room that this takes.
+type sight struct {
+	groups []observed
+	levels []rule.Observation
+}
+
+// take makes room for the observations of a group.
+func (s *sight) take(n int) []rule.Observation {
+	if cap(s.levels)-len(s.levels) < n {
+		s.levels = make([]rule.Observation, 0, max(64*n, 2*cap(s.levels)))
+	}
+	from := len(s.levels)
+	return s.levels[from:from:cap(s.levels)]
+}
+
+// observe fills s with what a slot of a table says of every group that is known or in the table, by
+// key.
+func (p *Plan) observe(m *Memory, t *Table, slot int, around Surroundings, s *sight) {
 	at := t.First + int64(slot)*p.interval
-	all := make([]observed, 0, len(t.Rows)+len(m.Groups)+1)
-	present := make(map[string]bool, len(t.Rows))
+	s.groups, s.levels = s.groups[:0], s.levels[:0]
+	known := 0
 	for i := range t.Rows {
 		row := &t.Rows[i]
-		o := observed{key: row.Key, values: row.Values, levels: p.verdicts(row, slot), present: true}
-		if nothing(o.levels) {
+		levels := p.Verdicts(row, slot, s.take(len(p.machines)))
+		if nothing(levels) {
 			continue // as if it were not there
 		}
-		present[o.key] = true
-		all = append(all, o)
+		s.levels = s.levels[:len(s.levels)+len(levels)]
+		s.groups = append(s.groups, observed{key: row.Key, values: row.Values, levels: levels, present: true})
+		if m.Groups[row.Key] != nil {
+			known++
+		}
 	}
-	alone := len(all) == 0
-	absent := func(key string, values []string, g *Group) {
+	if known < len(m.Groups) || len(s.groups) == 0 {
+		p.observeAbsent(m, t, at, s)
+	}
+	for i := range s.groups {
+		p.surround(&s.groups[i], at, around)
+	}
+}
+
+// observeAbsent adds the groups that are known and not in the slot.
+func (p *Plan) observeAbsent(m *Memory, t *Table, at int64, s *sight) {
+	present := make(map[string]bool, len(s.groups))
+	for _, o := range s.groups {
+		present[o.key] = true
+	}
+	alone := len(s.groups) == 0
+	absent := func(key string, g *Group) {
 		verdict := rule.None
 		if t.Err != nil {
 			verdict = rule.Failed
 		}
-		o := observed{key: key, values: values, levels: make([]rule.Observation, len(p.machines)), missing: !alone && t.Err == nil}
+		o := observed{key: key, levels: make([]rule.Observation, len(p.machines)), missing: !alone && t.Err == nil}
+		if g != nil {
+			o.values = g.Values
+		}
 		for i := range o.levels {
-			o.levels[i] = rule.Observation{Verdict: verdict}
+			o.levels[i].Verdict = verdict
 			switch {
 			case p.Rule.Kind == rule.Absence && verdict == rule.None && (g == nil || g.Seen == 0):
 				o.levels[i].Verdict = rule.Insufficient // what was never there is not absent
@@ -174,21 +205,17 @@ func (p *Plan) observe(m *Memory, t *Table, slot int, around Surroundings) []obs
 				o.levels[i].Value = g.States[i].Value
 			}
 		}
-		all = append(all, o)
+		s.groups = append(s.groups, o)
 	}
 	for key, g := range m.Groups {
 		if !present[key] && key != rule.Overflow {
-			absent(key, g.Values, g)
+			absent(key, g)
 		}
 	}
-	if len(all) == 0 && (len(p.Rule.Query.By) == 0 || t.Err != nil) {
-		absent("", nil, nil) // a rule without groups is one itself
+	if len(s.groups) == 0 && (len(p.Rule.Query.By) == 0 || t.Err != nil) {
+		absent("", nil) // a rule without groups is one itself
 	}
-	slices.SortFunc(all, func(a, b observed) int { return cmp.Compare(a.key, b.key) })
-	for i := range all {
-		p.surround(&all[i], at, around)
-	}
-	return all
+	slices.SortFunc(s.groups, func(a, b observed) int { return cmp.Compare(a.key, b.key) })
 }
 
 // surround replaces verdicts that do not count as they are.
@@ -210,20 +237,20 @@ func nothing(levels []rule.Observation) bool {
 	return !slices.ContainsFunc(levels, func(o rule.Observation) bool { return o.Verdict != rule.None })
 }
 
-// verdicts are those of all levels on one group in one slot.
-func (p *Plan) verdicts(row *Row, slot int) []rule.Observation {
+// Verdicts appends those of all levels on one group in one slot.
+func (p *Plan) Verdicts(row *Row, slot int, out []rule.Observation) []rule.Observation {
 	if row.Judged != nil {
-		return row.Judged[slot]
+		return append(out, row.Judged[slot]...)
 	}
 	n := row.Numbers[slot]
-	out := p.judgeNumber(n.Number, make([]rule.Observation, 0, len(p.machines)))
+	from := len(out)
+	out = p.judgeNumber(n.Number, out)
 	if n.End == nil {
 		return out
 	}
-	end := p.ended(*n.End)
-	for i := range out {
-		if out[i].Verdict == rule.Breach && end[i] {
-			out[i].Verdict = rule.Grey // neither evidence nor recovery
+	for i := range out[from:] {
+		if o := &out[from+i]; o.Verdict == rule.Breach && p.over(i, *n.End) {
+			o.Verdict = rule.Grey // neither evidence nor recovery
 		}
 	}
 	return out
@@ -248,19 +275,25 @@ func (p *Plan) judgeNumber(n Number, out []rule.Observation) []rule.Observation 
 	return p.judge.Number(n.Value, n.Samples, out)
 }
 
-// ended reports for each level whether a trouble of the window is over at its end. Where nothing came
-// for two minutes nobody knows, and the window has the last word.
-func (p *Plan) ended(end Number) []bool {
-	value, known := end.Value, end.Samples > 0
-	if p.Rule.Kind == rule.ErrorRate || p.Rule.Kind == rule.LogRatio {
-		value, known = end.Bad/end.Total, end.Total > 0
+// over reports whether a trouble of the window is over at its end, for a level. Where too little came
+// in two minutes nobody knows, and the window has the last word.
+func (p *Plan) over(level int, end Number) bool {
+	value := end.Value
+	if p.ratio() {
+		value = end.Bad / end.Total
 	}
-	over := make([]bool, len(p.judge.Limits))
-	for i, l := range p.judge.Limits {
-		over[i] = known && l.Verdict(value) != rule.Breach
-	}
-	return over
+	return p.tells(end) && p.judge.Limits[level].Verdict(value) != rule.Breach
 }
+
+// tells reports whether the end of a window has enough to say that a trouble is over.
+func (p *Plan) tells(end Number) bool {
+	if p.ratio() {
+		return end.Total > 0 && end.Total >= p.telling
+	}
+	return end.Samples > 0
+}
+
+func (p *Plan) ratio() bool { return p.Rule.Kind == rule.ErrorRate || p.Rule.Kind == rule.LogRatio }
 
 // Step moves m on by one slot of a table and appends what happened to out.
 func (p *Plan) Step(m *Memory, t *Table, slot int, around Surroundings, out []Happened) []Happened {
@@ -269,10 +302,11 @@ func (p *Plan) Step(m *Memory, t *Table, slot int, around Surroundings, out []Ha
 	if around.Soft != nil && around.Soft(at) {
 		machines = p.soft
 	}
-	seen := p.observe(m, t, slot, around)
-	keep, overflow := p.admit(m, seen)
-	var events []rule.Event
-	for _, o := range keep {
+	p.observe(m, t, slot, around, &p.sight)
+	keep, overflow := p.admit(m, p.sight.groups)
+	events := p.events
+	for i := range keep {
+		o := &keep[i]
 		g := m.group(o, len(machines))
 		if o.present {
 			g.Seen = at
@@ -288,6 +322,7 @@ func (p *Plan) Step(m *Memory, t *Table, slot int, around Surroundings, out []Ha
 			out = p.forget(m, o, g, at, out)
 		}
 	}
+	p.events = events
 	out = p.overflow(m, overflow, at, out)
 	m.Cursor = at
 	m.count()
@@ -295,7 +330,7 @@ func (p *Plan) Step(m *Memory, t *Table, slot int, around Surroundings, out []Ha
 }
 
 // group is the group of an observation, which is made if it is new.
-func (m *Memory) group(o observed, levels int) *Group {
+func (m *Memory) group(o *observed, levels int) *Group {
 	g := m.Groups[o.key]
 	if g == nil {
 		g = &Group{Values: o.values, States: make([]rule.State, levels)}
@@ -304,7 +339,7 @@ func (m *Memory) group(o observed, levels int) *Group {
 	return g
 }
 
-func appendEvents(out []Happened, o observed, events []rule.Event) []Happened {
+func appendEvents(out []Happened, o *observed, events []rule.Event) []Happened {
 	for _, e := range events {
 		out = append(out, Happened{Key: o.key, Values: o.values, Event: e})
 	}
@@ -318,7 +353,7 @@ func (p *Plan) stale(g *Group, at int64) bool {
 
 // forget drops a group that is absent, if there is nothing to remember of it. What is still open then
 // has been missing for days and closes unconfirmed.
-func (p *Plan) forget(m *Memory, o observed, g *Group, at int64, out []Happened) []Happened {
+func (p *Plan) forget(m *Memory, o *observed, g *Group, at int64, out []Happened) []Happened {
 	stale := p.stale(g, at)
 	for i := range g.States {
 		if !stale && (p.Rule.NoData == rule.NoDataBreach || !rule.Forgettable(&p.machines[i], &g.States[i], at)) {
@@ -382,7 +417,7 @@ func (p *Plan) overflow(m *Memory, a rule.Admission, at int64, out []Happened) [
 	if g == nil && a.Overflowing == 0 {
 		return out
 	}
-	o := observed{key: rule.Overflow, levels: make([]rule.Observation, len(p.machines))}
+	o := &observed{key: rule.Overflow, levels: make([]rule.Observation, len(p.machines))}
 	for i := range o.levels {
 		o.levels[i] = a.Observation()
 	}
@@ -407,8 +442,9 @@ func (p *Plan) CatchUp(m *Memory, t *Table, around Surroundings, out []Happened)
 	newest := map[string]int64{}
 	for i := range t.Slots {
 		at := t.First + int64(i)*p.interval
-		seen := p.observe(m, t, i, around)
-		for _, o := range seen {
+		var seen sight // its room is kept
+		p.observe(m, t, i, around, &seen)
+		for _, o := range seen.groups {
 			missed[o.key] = append(missed[o.key], rule.Missed{Slot: at, Levels: o.levels})
 			groups[o.key] = o
 			if o.present {
@@ -421,7 +457,8 @@ func (p *Plan) CatchUp(m *Memory, t *Table, around Surroundings, out []Happened)
 		seen = append(seen, groups[key])
 	}
 	keep, overflow := p.admit(m, seen)
-	for _, o := range keep {
+	for i := range keep {
+		o := &keep[i]
 		g := m.group(o, len(p.machines))
 		g.Seen = max(g.Seen, newest[o.key])
 		out = appendEvents(out, o, rule.CatchUp(p.machines, g.States, missed[o.key], nil))
@@ -439,7 +476,7 @@ func (p *Plan) CatchUp(m *Memory, t *Table, around Surroundings, out []Happened)
 func (p *Plan) Remove(m *Memory, reason rule.Reason, at int64, out []Happened) []Happened {
 	for _, key := range slices.Sorted(maps.Keys(m.Groups)) {
 		g := m.Groups[key]
-		out = appendEvents(out, observed{key: key, values: g.Values}, rule.Remove(g.States, reason, at, nil))
+		out = appendEvents(out, &observed{key: key, values: g.Values}, rule.Remove(g.States, reason, at, nil))
 	}
 	m.Groups = map[string]*Group{}
 	m.count()

@@ -27,6 +27,10 @@ const autoDelay = 10 * rule.Second
 // softFactor is how many times longer evidence has to last shortly after a deploy.
 const softFactor = 2
 
+// fewBad is how many bad events the end of a window should have, if it were just as bad as the limit,
+// for their absence to mean anything.
+const fewBad = 0.5
+
 // Plan is a rule made ready: with its defaults, its conditions compiled, and the grid on which its
 // data lies. It belongs to one project, and is used by one goroutine at a time.
 type Plan struct {
@@ -43,6 +47,8 @@ type Plan struct {
 	machines []rule.Machine
 	soft     []rule.Machine // after a deploy
 	judge    rule.Judge
+	// telling is how many events the end of a window must have to say that a trouble is over.
+	telling float64
 
 	where, bad match.Set
 	active     oncall.Active
@@ -52,6 +58,9 @@ type Plan struct {
 	// histories are what the rule needs of long ago, parts the plans of which its verdict is made.
 	histories []*history
 	parts     []*Plan
+	// sight and events are room that steps use again.
+	sight  sight
+	events []rule.Event
 	// plain says that nobody is told: the plan only delivers numbers.
 	plain bool
 }
@@ -83,6 +92,11 @@ func NewPlan(organisation string, project uint32, version int64, r rule.Rule) (*
 	if bounded(r.Kind) {
 		if p.judge, err = r.Judge(); err != nil {
 			return nil, err
+		}
+		for _, l := range p.judge.Limits {
+			if l.Fire.Value > 0 {
+				p.telling = max(p.telling, fewBad/l.Fire.Value)
+			}
 		}
 	}
 	if p.where, err = matchers(r.Query.Where); err != nil {
@@ -168,6 +182,26 @@ func matchers(list []rule.Match) (match.Set, error) {
 		set = append(set, compiled)
 	}
 	return set, nil
+}
+
+// Scaled is the plan with a level for each share of its worst level's threshold, and these thresholds;
+// nil where the kind has limits of its own. It is for Verdicts only.
+func (p *Plan) Scaled(shares []float64) (*Plan, []float64) {
+	if !bounded(p.Rule.Kind) {
+		return nil, nil
+	}
+	scaled := *p
+	worst := p.judge.Limits[0]
+	scaled.judge.Limits = nil
+	var thresholds []float64
+	for _, share := range shares {
+		l := worst
+		l.Fire.Value *= share
+		l.Recover.Value *= share
+		scaled.judge.Limits = append(scaled.judge.Limits, l)
+		thresholds = append(thresholds, l.Fire.Value)
+	}
+	return &scaled, thresholds
 }
 
 // Slot is the rule's newest slot at or before now, in Unix seconds.

@@ -47,7 +47,7 @@ func (p *Plan) watches(row *Row) bool {
 		labels[label] = row.Values[i]
 	}
 	m := p.Rule.Query.Monitor
-	return (m == "" || m == labels["probe"] || m == labels["probe_name"]) && matches(p.where, labels)
+	return (m == "" || m == labels["probe"] || m == labels["probe_name"]) && p.concerns(labels) && matches(p.where, labels)
 }
 
 func region(row *Row) string { return row.Values[2] }

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// readTimeout bounds the reads of a project's slots, both attempts.
-	readTimeout = 20 * time.Second
+	// readTimeout bounds all reads of a project's slots together.
+	readTimeout = time.Minute
 	// patience is how long a slot waits for data that are still arriving.
 	patience = 60
 	// catchUpReach is how far back missed slots are evaluated, in seconds; older ones are held.
@@ -93,13 +93,16 @@ func (p *project) load(ctx context.Context, db *catalog.DB) error {
 			return fmt.Errorf("read the state of rule %s of project %d: %w", s.Rule, p.number, err)
 		}
 		cursor := s.Cursor.Unix()
+		if len(j.Levels) == 0 {
+			return fmt.Errorf("the state of rule %s of project %d has no levels", s.Rule, p.number)
+		}
 		m, err := ReadMemory(j.Groups, cursor, len(j.Levels))
 		if err != nil {
 			return fmt.Errorf("rule %s of project %d: %w", s.Rule, p.number, err)
 		}
 		t := &tracked{identity: s.Identity, names: j.names, memory: m, saved: cursor, since: j.Since, due: cursor, settled: cursor}
 		// What it was is enough to take back what was told of it.
-		t.plan = &Plan{Organisation: p.organisation, Project: p.number, Identity: s.Identity, Rule: rule.Rule{ID: s.Rule, Name: j.Name, State: rule.Live}}
+		t.plan = &Plan{Organisation: p.organisation, Project: p.number, Identity: s.Identity, Rule: rule.Rule{ID: s.Rule, Name: j.Name, State: rule.Live}, labels: map[string]string{}}
 		if j.Shadow {
 			t.plan.Rule.State = rule.Shadow
 		}
@@ -146,6 +149,11 @@ func (s *step) advance(ctx context.Context) error {
 	if err := s.evaluate(ctx); err != nil {
 		return err
 	}
+	for id, next := range s.plans() {
+		if t := p.rules[id]; t != nil && next.Identity == t.identity {
+			t.plan = next // an edit that leaves what is known as it is
+		}
+	}
 	if err := s.commit(ctx); err != nil {
 		p.loaded = false // what is kept is what counts, whether or not this was
 		return err
@@ -189,7 +197,7 @@ func (s *step) retire() {
 		}
 		m := t.memory.Clone()
 		o := &outcome{plan: t.plan, id: id, write: true, happened: t.plan.Remove(m, reason, s.now, nil)}
-		o.signals = append(t.plan.signals(o.happened, 0, nil), t.plan.health(t.memory, m, s.now, faultStore)...)
+		o.signals = append(t.plan.signals(o.happened, "", nil), t.plan.health(t.memory, m, s.now, faultStore)...)
 		if next != nil { // it begins anew where it was
 			m.Cursor = t.memory.Cursor
 			o.rule = &tracked{plan: next, identity: next.Identity, names: namesOf(next), memory: m, since: t.since, due: t.due, settled: t.settled}
@@ -240,12 +248,13 @@ func (s *step) due() (all, issues []ready, asks []Ask) {
 		r := ready{plan: p, rule: t}
 		last := min(latest, p.Slot(s.watermark(p.Rule.Query.Source, s.now)+p.delay))
 		if last <= t.memory.Cursor {
-			if s.now-latest < patience || t.tried == latest {
+			last = p.Slot(s.now - patience)
+			if last <= t.memory.Cursor || t.tried == last {
 				continue
 			}
 			// A breach by presence is one, whatever is still to come. The rest waits for the data, and
 			// is caught up with.
-			r.late, t.tried, last = true, latest, latest
+			r.late, t.tried = true, last
 		}
 		if p.Rule.Kind == rule.IssueNew {
 			r.slot = last
@@ -296,23 +305,24 @@ func (s *step) evaluate(ctx context.Context) error {
 	return nil
 }
 
-var errSlow = errors.New("the data could not be read in time")
-
 // judge steps a rule through a table.
 func (s *step) judge(r ready, t *Table, deploys []catalog.Deploy, next map[string]*Memory) {
 	p, was := r.plan, r.rule.memory
-	if t.Pending || t.Err != nil && (r.late || t.Slots > 1 && s.now-was.Cursor < softFor) {
+	if t.Pending || t.Err != nil && (r.late || t.Slots > 1 && s.now-was.Cursor < 2*patience) {
 		return // tried again; what was missed is not given up at the first failure
 	}
 	around := Surroundings{Held: s.book.held(p.Organisation, p.Project), Soft: p.softAt(deploys), Late: r.late}
 	o := &outcome{plan: p, id: p.Rule.ID}
 	m := was.Clone()
-	down := time.Duration(0)
+	why := ""
 	if t.Slots == 1 && t.First == was.Cursor+p.interval {
 		o.happened = p.Step(m, t, 0, around, nil)
 	} else {
 		o.happened = p.CatchUp(m, t, around, nil)
-		down = time.Duration(m.Cursor-was.Cursor) * time.Second
+		why = "the data came late"
+		if r.rule.tried <= was.Cursor {
+			why = "alerting was down for " + rule.Spell(rule.Duration(m.Cursor-was.Cursor))
+		}
 	}
 	if r.late && !slices.ContainsFunc(o.happened, func(h Happened) bool { return h.Event.Kind.Trigger() }) {
 		s.settle(r.rule, m.Cursor, &s.account.Held, p)
@@ -333,7 +343,7 @@ func (s *step) judge(r ready, t *Table, deploys []catalog.Deploy, next map[strin
 	o.rule = &moved
 	next[p.Rule.ID] = m
 	if !p.shadow() {
-		o.signals = append(p.signals(o.happened, down, s.parents(p, next)), p.health(was, m, m.Cursor, fault)...)
+		o.signals = append(p.signals(o.happened, why, s.parents(p, next)), p.health(was, m, m.Cursor, fault)...)
 	}
 	o.write = len(o.happened) > 0 || m.Cursor-r.rule.saved >= checkpointEvery
 	s.outcomes = append(s.outcomes, o)
@@ -347,7 +357,8 @@ func (s *step) settle(t *tracked, slot int64, as *int64, p *Plan) {
 	}
 }
 
-// softAt reports whether a deploy of the rule's service has just been made.
+// softAt reports whether a deploy of the rule's service has just been made. One that is known by the
+// errors of its release only does not count: those errors are what the rule is there for.
 func (p *Plan) softAt(deploys []catalog.Deploy) func(slot int64) bool {
 	if len(deploys) == 0 {
 		return nil
@@ -355,7 +366,7 @@ func (p *Plan) softAt(deploys []catalog.Deploy) func(slot int64) bool {
 	return func(slot int64) bool {
 		return slices.ContainsFunc(deploys, func(d catalog.Deploy) bool {
 			at := d.At.Unix()
-			return at <= slot && slot < at+softFor &&
+			return d.Source != catalog.DeployFromErrors && at <= slot && slot < at+softFor &&
 				(p.Rule.Service == "" || d.Service == "" || p.Rule.Service == d.Service) &&
 				(p.Rule.Environment == "" || d.Environment == "" || p.Rule.Environment == d.Environment)
 		})

@@ -21,9 +21,15 @@ const (
 	// maxGroups is how many groups a query may have at all; Limits.Tracked of them are followed.
 	maxGroups = 20_000
 
+	// batchTimeout bounds one read of a Reader that is not patient.
+	batchTimeout = 10 * time.Second
+
 	// indexAge is how long the index of series is used. A series that it does not know has it read
 	// anew at once.
 	indexAge = 5 * time.Minute
+	// indexAgeUnknown is how long while a rule asks for a metric of which there is no series: it may be
+	// about to be sent for the first time.
+	indexAgeUnknown = 20 * time.Second
 	// indexReach is how much more than what is read the index covers.
 	indexReach = time.Hour
 )
@@ -31,7 +37,7 @@ const (
 // Reader reads what the rules of one project ask for. It remembers the project's series, and is used
 // by one goroutine at a time.
 type Reader struct {
-	// Patient has histories read whole, however long that takes.
+	// Patient has everything read whole, however long that takes.
 	Patient bool
 
 	store   *telemetry.Store
@@ -132,22 +138,49 @@ func (r *Reader) read(ctx context.Context, asks []Ask) ([]Table, error) {
 		for i, member := range members {
 			part[i] = asks[member]
 		}
-		rows, err := r.batch(ctx, key, part)
-		if _, invalid := errors.AsType[*telemetry.InvalidError](err); err != nil && !invalid && ctx.Err() == nil {
-			rows, err = r.batch(ctx, key, part) // once more, at once
+		for i, found := range r.answer(ctx, key, part) {
+			t := &tables[members[i]]
+			t.Rows, t.Err = found.rows, found.err
 		}
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		for i, member := range members {
-			if err != nil {
-				tables[member].Err = err
-			} else if tables[member].Rows = rows[i]; len(rows[i]) > maxGroups {
-				tables[member].Rows, tables[member].Err = nil, &telemetry.InvalidError{Message: fmt.Sprintf("the rule has more than %d groups", maxGroups)}
-			}
-		}
 	}
 	return tables, nil
+}
+
+// answer is what a rule gets of a read.
+type answer struct {
+	rows []Row
+	err  error
+}
+
+// answer answers asks by one read, and once more at once where that fails. If what is asked for is
+// refused, each half is asked for alone: the fault of one rule is not that of the others.
+func (r *Reader) answer(ctx context.Context, key batchKey, asks []Ask) []answer {
+	rows, err := r.batch(ctx, key, asks)
+	_, invalid := errors.AsType[*telemetry.InvalidError](err)
+	_, large := errors.AsType[*telemetry.LimitError](err)
+	refused := invalid || large
+	if err != nil && !refused && ctx.Err() == nil {
+		rows, err = r.batch(ctx, key, asks)
+	}
+	if refused && len(asks) > 1 && ctx.Err() == nil {
+		half := len(asks) / 2
+		return append(r.answer(ctx, key, asks[:half]), r.answer(ctx, key, asks[half:])...)
+	}
+	answers := make([]answer, len(asks))
+	for i := range answers {
+		switch {
+		case err != nil:
+			answers[i].err = err
+		case len(rows[i]) > maxGroups:
+			answers[i].err = &telemetry.InvalidError{Message: fmt.Sprintf("the rule has more than %d groups", maxGroups)}
+		default:
+			answers[i].rows = rows[i]
+		}
+	}
+	return answers
 }
 
 // batchKey is what rules have in common that are read together: the data, its grid, and about how far
@@ -178,6 +211,11 @@ func (k batchKey) compare(o batchKey) int {
 }
 
 func (r *Reader) batch(ctx context.Context, key batchKey, asks []Ask) ([][]Row, error) {
+	if !r.Patient {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, batchTimeout, errSlow)
+		defer cancel()
+	}
 	switch key.source {
 	case rule.Metrics:
 		return r.metrics(ctx, key.step, asks)
@@ -210,6 +248,8 @@ func (r *Reader) scope(from, to int64) (telemetry.Scope, error) {
 	return telemetry.NewScope(r.project, unix(from), unix(to))
 }
 
+var errSlow = errors.New("the data could not be read in time")
+
 // errUnknown says that samples are of a series that the index does not know.
 var errUnknown = errors.New("a series is not in the index")
 
@@ -221,12 +261,12 @@ func (r *Reader) metrics(ctx context.Context, step int64, asks []Ask) ([][]Row, 
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
-	if err := r.know(ctx, names, from, to, false); err != nil {
+	if err := r.know(ctx, asks, names, from, to, false); err != nil {
 		return nil, err
 	}
 	rows, err := r.fold(ctx, step, from, to, asks, true)
 	if errors.Is(err, errUnknown) {
-		if err := r.know(ctx, names, from, to, true); err != nil {
+		if err := r.know(ctx, asks, names, from, to, true); err != nil {
 			return nil, err
 		}
 		rows, err = r.fold(ctx, step, from, to, asks, false)
@@ -235,11 +275,14 @@ func (r *Reader) metrics(ctx context.Context, step int64, asks []Ask) ([][]Row, 
 }
 
 // know reads the index unless what it has will do.
-func (r *Reader) know(ctx context.Context, names []string, from, to int64, anew bool) error {
+func (r *Reader) know(ctx context.Context, asks []Ask, names []string, from, to int64, anew bool) error {
 	x := &r.index
 	missing := slices.ContainsFunc(names, func(name string) bool { return !x.asked[name] })
-	now := unix(to)
-	if !anew && !missing && from >= x.from && now.Sub(x.readAt) < indexAge && !now.Before(x.readAt.Add(-indexAge)) {
+	now, age := unix(to), indexAge
+	if slices.ContainsFunc(asks, func(a Ask) bool { return !a.Plan.metrics.known(x) }) {
+		age = indexAgeUnknown
+	}
+	if !anew && !missing && from >= x.from && now.Sub(x.readAt) < age && !now.Before(x.readAt.Add(-indexAge)) {
 		return nil
 	}
 	for name := range x.asked { // those of other batches stay in it
@@ -275,6 +318,7 @@ func (r *Reader) know(ctx context.Context, names []string, from, to int64, anew 
 	return nil
 }
 
+// born reports whether there is a series by now of metrics that had none when the index was read. Their
 // user is a rule that reads a metric.
 type user struct {
 	fold *fold
@@ -431,9 +475,11 @@ func countRows(a Ask, from int64, groups map[string][]count) []Row {
 			}
 			n := &row.Numbers[i]
 			n.Number = countIn(counts[first:], to-p.window/p.step, to)
-			if spans := p.spans(); len(spans) > 1 { // what was not logged did not happen: the first will do
-				end := countIn(counts[first:], to-spans[1]/p.step, to)
-				n.End = &end
+			for _, length := range p.spans()[1:] {
+				if n.End == nil || !p.tells(*n.End) {
+					end := countIn(counts[first:], to-length/p.step, to)
+					n.End = &end
+				}
 			}
 			any = any || n.Samples > 0
 		}
@@ -479,6 +525,9 @@ func (p *Plan) logFilters() (all, bad telemetry.LogFilter, err error) {
 	if all, err = withMatches(all, q.Where); err != nil {
 		return all, bad, err
 	}
+	if p.Rule.Service != "" && !p.asks("service") {
+		all.Services = []string{p.Rule.Service}
+	}
 	bad = all
 	bad.Attributes = slices.Clone(all.Attributes)
 	if bad, err = withMatches(bad, q.Bad); err != nil {
@@ -503,18 +552,4 @@ func withMatches(f telemetry.LogFilter, list []rule.Match) (telemetry.LogFilter,
 		f.Services = []string{m.Value}
 	}
 	return f, nil
-}
-
-// matches reports whether a series fulfils conditions, whose labels may be written as OpenTelemetry
-// does.
-func matches(set match.Set, labels map[string]string) bool {
-	for _, m := range set {
-		if _, ok := labels[m.Label]; !ok {
-			m.Label = storedLabel(m.Label)
-		}
-		if !m.Match(labels) {
-			return false
-		}
-	}
-	return true
 }

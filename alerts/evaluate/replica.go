@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
-	"maps"
 	"slices"
 	"time"
 
@@ -97,6 +96,3 @@ func (r *replica) resign(ctx context.Context) error {
 	r.live, r.beatAt, r.renewedAt = nil, time.Time{}, time.Time{}
 	return r.db.Leave(ctx, r.id)
 }
-
-// ids are the shards that are held, in order.
-func (r *replica) ids() []int { return slices.Sorted(maps.Keys(r.held)) }

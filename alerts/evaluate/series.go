@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/midwatch/midwatch/alerts/match"
 	"github.com/midwatch/midwatch/alerts/rule"
 	"github.com/midwatch/midwatch/storage/telemetry"
 )
@@ -130,6 +131,11 @@ func (m *metricPlan) names() []string {
 	return names
 }
 
+// known reports whether the index has a series that the rule reads.
+func (m *metricPlan) known(x *index) bool {
+	return slices.ContainsFunc(m.options, func(option []source) bool { return x.metrics[option[0].metric] != nil })
+}
+
 // arrange settles which metrics are read, as far as the index knows them.
 func (m *metricPlan) arrange(x *index) {
 	if m.generation == x.generation && m.series != nil {
@@ -152,7 +158,7 @@ func (p *Plan) place(s *telemetry.Series, role role) place {
 		return known
 	}
 	at := place{group: -1, role: role}
-	if matches(p.where, s.Labels) {
+	if p.concerns(s.Labels) && matches(p.where, s.Labels) {
 		at.bad = len(p.bad) > 0 && matches(p.bad, s.Labels)
 		if role == roleBucket {
 			at.le = math.NaN()
@@ -177,12 +183,68 @@ func (p *Plan) place(s *telemetry.Series, role role) place {
 	return at
 }
 
+// aliases are the labels under which agents keep what rules call service and environment.
+var aliases = map[string][]string{
+	"service":     {"service_name", "job"},
+	"environment": {"deployment_environment_name", "deployment_environment", "env"},
+}
+
 // valueOf is the value of a label, which may be written as OpenTelemetry does.
 func valueOf(labels map[string]string, label string) string {
 	if v, ok := labels[label]; ok {
 		return v
 	}
-	return labels[storedLabel(label)]
+	if v, ok := labels[storedLabel(label)]; ok {
+		return v
+	}
+	for _, alias := range aliases[label] {
+		if v, ok := labels[alias]; ok {
+			return v
+		}
+	}
+	return ""
+}
+
+// matches reports whether labels fulfil conditions.
+func matches(set match.Set, labels map[string]string) bool {
+	for _, m := range set {
+		if _, ok := labels[m.Label]; !ok {
+			if !m.Match(map[string]string{m.Label: valueOf(labels, m.Label)}) {
+				return false
+			}
+		} else if !m.Match(labels) {
+			return false
+		}
+	}
+	return true
+}
+
+// concerns reports whether something with these labels may be of the rule's service and environment:
+// it says so, or does not say what it is of. A query that names these labels itself has the word.
+func (p *Plan) concerns(labels map[string]string) bool {
+	for label, want := range map[string]string{"service": p.Rule.Service, "environment": p.Rule.Environment} {
+		if want == "" || p.asks(label) {
+			continue
+		}
+		v := valueOf(labels, label)
+		if v == labels["job"] && labels["service"] == "" && labels["service_name"] == "" {
+			continue // what Prometheus calls a job need not be a service
+		}
+		if v != "" && v != want {
+			return false
+		}
+	}
+	return true
+}
+
+// asks reports whether the query itself has a condition on a label or makes groups of it.
+func (p *Plan) asks(label string) bool {
+	is := func(name string) bool {
+		name = storedLabel(name)
+		return name == label || slices.Contains(aliases[label], name)
+	}
+	q := p.Rule.Query
+	return slices.ContainsFunc(q.By, is) || slices.ContainsFunc(q.Where, func(m rule.Match) bool { return is(m.Label) })
 }
 
 // bucket is what a series did in one bucket.
@@ -374,7 +436,7 @@ func (f *fold) rows() []Row {
 		for slot := range row.Numbers {
 			n := &row.Numbers[slot]
 			n.Number = f.number(0, i, slot)
-			for span := 1; span < len(f.spans) && (n.End == nil || n.End.Samples == 0); span++ {
+			for span := 1; span < len(f.spans) && (n.End == nil || !f.ask.Plan.tells(*n.End)); span++ {
 				end := f.number(span, i, slot)
 				n.End = &end
 			}

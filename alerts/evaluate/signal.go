@@ -15,8 +15,8 @@ import (
 // recurringOpen is how long the ticket about something that heals again and again stays open.
 const recurringOpen = 24 * time.Hour
 
-// instance is what people are told of an event.
-func (p *Plan) instance(h Happened) incident.Instance {
+// Instance is what people are told of an event.
+func (p *Plan) Instance(h Happened) incident.Instance {
 	e := h.Event
 	labels := p.groupLabels(h.Values)
 	severity := p.severity(e.Level, e.Slot)
@@ -51,18 +51,18 @@ func (p *Plan) headline(h Happened) string {
 	return text
 }
 
-// signals are what people are to know of what happened to a rule. late says for how long alerting was
-// down; it is 0 where it was not.
-func (p *Plan) signals(happened []Happened, late time.Duration, parents func(values []string) []incident.Parent) []incident.Signal {
+// signals are what people are to know of what happened to a rule. late says why they come late, if they
+// do.
+func (p *Plan) signals(happened []Happened, late string, parents func(values []string) []incident.Parent) []incident.Signal {
 	var out []incident.Signal
 	for _, h := range happened {
 		e := h.Event
 		if e.Muted {
 			continue
 		}
-		s := incident.Signal{Instance: p.instance(h), At: unix(e.Slot), Worst: e.Worst, Reason: e.Reason}
-		if e.Late && late > 0 {
-			s.Late = "alerting was down for " + rule.Spell(rule.Duration(late/time.Second))
+		s := incident.Signal{Instance: p.Instance(h), At: unix(e.Slot), Worst: e.Worst, Reason: e.Reason}
+		if e.Late {
+			s.Late = late
 		}
 		switch e.Kind {
 		case rule.EventFire, rule.EventReopened, rule.EventFlapping:
@@ -123,7 +123,7 @@ func (p *Plan) health(before, after *Memory, slot int64, fault string) []inciden
 			return
 		}
 		h := Happened{Event: rule.Event{Level: len(p.Rule.Levels) - 1, Slot: slot, Since: slot}}
-		s := incident.Signal{Kind: incident.Fire, Instance: p.instance(h), At: unix(slot)}
+		s := incident.Signal{Kind: incident.Fire, Instance: p.Instance(h), At: unix(slot)}
 		s.Instance.Key, s.Instance.Group = p.Rule.ID+"/"+key, group
 		s.Instance.Level, s.Instance.Limit, s.Instance.Summary = "", "", ""
 		asTicket(&s.Instance, p.Rule.Name+": "+text)

@@ -19,7 +19,7 @@ type Number struct {
 	Bad, Total float64
 }
 
-// Numbers are those of a window, and of its end: the last minute, or two where nothing came in that.
+// Numbers are those of a window, and of its end: the last minute, or two where too little came in that.
 // A window remembers a trouble for longer than it lasts, often for longer than evidence has to: that
 // it is still there only its end says.
 type Numbers struct {

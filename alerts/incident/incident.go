@@ -161,11 +161,15 @@ type Entry struct {
 type Line struct {
 	Section string `json:"section"`
 	Text    string `json:"text"`
-	// Rule and Name say whose line it is; Service, From, To and Worst what happened.
+	// Rule, Name and Group say whose line it is; Service, From, To and Worst what happened, in Unit
+	// and against Limit.
 	Rule     string    `json:"rule,omitempty"`
 	Name     string    `json:"name,omitempty"`
+	Group    string    `json:"group,omitempty"`
 	Kind     string    `json:"kind,omitempty"`
 	Service  string    `json:"service,omitempty"`
+	Unit     string    `json:"unit,omitempty"`
+	Limit    string    `json:"limit,omitempty"`
 	From     time.Time `json:"from,omitzero"`
 	To       time.Time `json:"to,omitzero"`
 	Worst    float64   `json:"worst,omitempty"`
@@ -258,7 +262,6 @@ func (i *Incident) Fire(b *Book, s Signal, now time.Time, c *Change) {
 		i.announce(b, now, c)
 	case raised:
 		c.note(now, "raised", "The severity is %s now", i.Severity)
-		i.ToldAt = time.Time{} // nobody has been told of this severity
 		i.announce(b, now, c)
 	default:
 		i.fresh(in, now)
@@ -379,10 +382,10 @@ func (i *Incident) quiet(b *Book, now time.Time) (until time.Time, held bool) {
 
 // escalate executes the stage that is due.
 func (i *Incident) escalate(b *Book, now time.Time, c *Change) {
-	first := i.ToldAt.IsZero()
+	first := i.Stage == (oncall.Stage{})
 	send := Send{Action: notify.Trigger, Severity: rule.Page, Loud: true}
 	if i.Receiver != "" { // a fold
-		if first {
+		if i.ToldAt.IsZero() {
 			send.To = []Recipient{{Receiver: i.Receiver, Due: now}}
 			i.send(send, now, c)
 		}
@@ -730,11 +733,12 @@ func (i *Incident) outcome() string {
 const byHand rule.Reason = "by_hand"
 
 func (i *Incident) line(section, text string, now time.Time) Line {
-	l := Line{Section: section, Text: text, Service: i.Labels["service"], From: i.Since, To: now, Incident: i.ID}
+	l := Line{}
 	if len(i.Instances) > 0 {
-		in := i.Instances[0]
-		l.Rule, l.Name, l.Kind, l.Worst = in.Rule, in.Name, string(in.Kind), in.Worst
+		l = i.Instances[0].Line()
+		l.Worst = i.Instances[0].Worst
 	}
+	l.Section, l.Text, l.Service, l.From, l.To, l.Incident = section, text, i.Labels["service"], i.Since, now, i.ID
 	return l
 }
 

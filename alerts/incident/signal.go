@@ -1,6 +1,7 @@
 package incident
 
 import (
+	"strings"
 	"time"
 
 	"github.com/midwatch/midwatch/alerts/rule"
@@ -101,3 +102,14 @@ type Instance struct {
 
 // Open reports whether it is still bad.
 func (i Instance) Open() bool { return i.ResolvedAt.IsZero() }
+
+// Line begins a line of the digest about it.
+func (i Instance) Line() Line {
+	group := ""
+	if parts := strings.SplitN(i.Key, "/", 3); len(parts) == 3 {
+		group = strings.TrimSuffix(parts[2], "/recurring")
+	}
+	return Line{
+		Rule: i.Rule, Name: i.Name, Group: group, Kind: string(i.Kind), Service: i.Labels["service"], From: i.Since, Unit: i.Unit, Limit: i.Limit,
+	}
+}

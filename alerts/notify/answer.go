@@ -117,8 +117,7 @@ func (c Client) Do(ctx context.Context, method, address string, header http.Head
 }
 
 func unreachable(err error) error {
-	var withAddress *url.Error
-	if errors.As(err, &withAddress) {
+	if withAddress, ok := errors.AsType[*url.Error](err); ok {
 		err = withAddress.Err
 	}
 	if errors.Is(err, context.DeadlineExceeded) {

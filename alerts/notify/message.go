@@ -105,10 +105,11 @@ type Section struct {
 	Lines []Line `json:"lines"`
 }
 
-// Line is a sentence of a section, with the page that shows more.
+// Line is a sentence of a section, with the page that shows more, and Links for what can be done about it.
 type Line struct {
-	Text string `json:"text"`
-	Link string `json:"link,omitempty"`
+	Text  string `json:"text"`
+	Link  string `json:"link,omitempty"`
+	Links []Link `json:"links,omitempty"`
 }
 
 // Chart is the picture of the value. Link shows the same window in Midwatch; Image is where receivers that cannot
@@ -223,6 +224,7 @@ const (
 	maxSections   = 12
 	maxLines      = 20
 	maxLinks      = 10
+	maxLineLinks  = 3
 	maxButtons    = 5
 	maxTold       = 20
 	maxInstances  = 50
@@ -244,11 +246,12 @@ func (m Message) Bounded() Message {
 	})
 	m.Sections = bounded(m.Sections, maxSections, func(s Section) Section {
 		s.Title = clean(s.Title, maxName)
-		s.Lines = bounded(s.Lines, maxLines, func(l Line) Line { return Line{Text: clean(l.Text, maxText), Link: address(l.Link)} })
+		s.Lines = bounded(s.Lines, maxLines, func(l Line) Line {
+			return Line{Text: clean(l.Text, maxText), Link: address(l.Link), Links: boundedLinks(l.Links, maxLineLinks)}
+		})
 		return s
 	})
-	m.Links = bounded(m.Links, maxLinks, func(l Link) Link { return Link{Text: clean(l.Text, maxName), URL: address(l.URL)} })
-	m.Links = slices.DeleteFunc(m.Links, func(l Link) bool { return l.URL == "" })
+	m.Links = boundedLinks(m.Links, maxLinks)
 	m.Buttons = bounded(m.Buttons, maxButtons, func(b Button) Button {
 		return Button{ID: clean(b.ID, maxName), Text: clean(b.Text, maxName), URL: address(b.URL)}
 	})
@@ -278,6 +281,11 @@ func bounded[T any](list []T, most int, bound func(T) T) []T {
 		out[i] = bound(list[i])
 	}
 	return out
+}
+
+func boundedLinks(links []Link, most int) []Link {
+	links = bounded(links, most, func(l Link) Link { return Link{Text: clean(l.Text, maxName), URL: address(l.URL)} })
+	return slices.DeleteFunc(links, func(l Link) bool { return l.URL == "" })
 }
 
 func boundedLabels(labels map[string]string) map[string]string {

@@ -81,6 +81,9 @@ func sectionText(s Section) []string {
 		if l.Link != "" {
 			lines = append(lines, "  "+l.Link)
 		}
+		for _, more := range l.Links {
+			lines = append(lines, "  "+more.Text+": "+more.URL)
+		}
 	}
 	return lines
 }

@@ -131,8 +131,15 @@ func TestEachReceiverOfAStepIsToldOnce(t *testing.T) {
 		}
 	}
 	p := Policy{Name: "p", Steps: []Step{{Targets: []Target{
-		{ToPerson, "ada"}, {ToSchedule, "ada"}, {ToReceiver, "slack"}, {ToPerson, "mute"}, {ToPerson, "moved"},
-		{ToPerson, "nobody"}, {ToReceiver, "gone"}, {ToSchedule, "nothing"}, {ToSchedule, "empty-x"},
+		{ToPerson, "ada"},
+		{ToSchedule, "ada"},
+		{ToReceiver, "slack"},
+		{ToPerson, "mute"},
+		{ToPerson, "moved"},
+		{ToPerson, "nobody"},
+		{ToReceiver, "gone"},
+		{ToSchedule, "nothing"},
+		{ToSchedule, "empty-x"},
 	}}}}
 	valid(t, p)
 	got := p.Plan(Stage{}, at(t, "2026-11-21T10:05Z"), d)

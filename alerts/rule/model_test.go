@@ -55,9 +55,10 @@ func (i *modelInstance) step(r modelRule, o byte, t int64) []string {
 			i.ndTold = true
 			ev = append(ev, "nodata_open")
 		}
-		if r.nodata == "ok" {
+		switch r.nodata {
+		case "ok":
 			o = 'O'
-		} else if r.nodata == "breach" {
+		case "breach":
 			o = 'B'
 		}
 		if i.erTold {

@@ -134,8 +134,14 @@ func (c *checker) identity(r Rule) {
 	c.need(strings.TrimSpace(r.Name) != "" && utf8.RuneCountInString(r.Name) <= maxName, "name",
 		"a rule needs a name of at most %d characters", maxName)
 	for _, f := range []struct{ field, text string }{
-		{"service", r.Service}, {"environment", r.Environment}, {"team", r.Team}, {"owner", r.Owner},
-		{"consequence", r.Consequence}, {"summary", r.Summary}, {"active", r.Active}, {"approved_by", r.ApprovedBy},
+		{"service", r.Service},
+		{"environment", r.Environment},
+		{"team", r.Team},
+		{"owner", r.Owner},
+		{"consequence", r.Consequence},
+		{"summary", r.Summary},
+		{"active", r.Active},
+		{"approved_by", r.ApprovedBy},
 	} {
 		c.need(utf8.RuneCountInString(f.text) <= maxText, f.field, "is longer than %d characters", maxText)
 	}

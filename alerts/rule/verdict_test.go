@@ -214,8 +214,13 @@ func TestASpikeIsFiveTimesTheUsual(t *testing.T) {
 		earlier []float64
 		want    Verdict
 	}{
-		{50, eight, Breach}, {49, eight, Grey}, {29, eight, OK}, {100, eight[:7], Insufficient},
-		{20, make([]float64, 8), Breach}, {19, make([]float64, 8), Grey}, {11, make([]float64, 8), OK},
+		{50, eight, Breach},
+		{49, eight, Grey},
+		{29, eight, OK},
+		{100, eight[:7], Insufficient},
+		{20, make([]float64, 8), Breach},
+		{19, make([]float64, 8), Grey},
+		{11, make([]float64, 8), OK},
 	} {
 		if got := Spike(c.count, c.earlier, 20); got.Verdict != c.want || got.Value != c.count {
 			t.Errorf("%+v: %+v", c, got)

@@ -228,6 +228,9 @@ func (r Rule) found(value float64) string {
 	case SLOBurn:
 		return "error budget burns at " + v
 	case Forecasted:
+		if value >= never { // it does not grow, and is told of because little is left
+			return clean(r.Query.Metric) + " nearly full"
+		}
 		return clean(r.Query.Metric) + " full in " + v
 	case Absence:
 		return "no data"

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -25,7 +26,15 @@ import (
 	"github.com/midwatch/midwatch/storage/storagetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	code := storagetest.Main(m)
+	engine := len(os.Args) > 1 && os.Args[1] == "engine"
+	if err := goleak.Find(); !engine && code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
 
 const (
 	stOK    = telemetrypb.CheckinStatus_CHECKIN_STATUS_OK

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"os"
 	"time"
@@ -17,6 +18,8 @@ import (
 
 	"github.com/midwatch/midwatch/alerts/deliver"
 	"github.com/midwatch/midwatch/alerts/desk"
+	"github.com/midwatch/midwatch/alerts/digest"
+	"github.com/midwatch/midwatch/alerts/dossier"
 	"github.com/midwatch/midwatch/alerts/evaluate"
 	"github.com/midwatch/midwatch/alerts/incident"
 	"github.com/midwatch/midwatch/alerts/notify"
@@ -65,6 +68,11 @@ type Role struct {
 	monitors  *Alerter
 	evaluator *evaluate.Evaluator
 	sender    *deliver.Sender
+	dossiers  *dossier.Builder
+	watcher   *watcher
+	canary    *canary
+	drills    *driller
+	volumes   *volumes
 	log       *slog.Logger
 }
 
@@ -79,19 +87,31 @@ func NewRole(cfg Config, b *bus.Bus, db *catalog.DB, store *telemetry.Store, met
 	if err != nil {
 		host = "replica"
 	}
-	r.evaluator, err = evaluate.New(evaluate.Config{
-		Replica: host + "-" + uuid.NewString()[:8], Watermark: evaluate.NewWatermark(b, db, Writer),
-	}, db, store, r.desk, meter, log)
+	replica, watermark := host+"-"+uuid.NewString()[:8], evaluate.NewWatermark(b, db, Writer)
+	r.evaluator, err = evaluate.New(evaluate.Config{Replica: replica, Watermark: watermark}, db, store, r.desk, meter, log)
 	if err != nil {
 		return nil, err
 	}
+	if r.watcher, err = newWatcher(cfg.HeartbeatURL, replica, db, meter, log); err != nil {
+		return nil, err
+	}
+	if r.drills, err = newDriller(cfg.URL, replica, db, meter, log); err != nil {
+		return nil, err
+	}
+	r.volumes = &volumes{holder: replica, db: db, store: store, desk: r.desk, watermark: watermark.At, log: log}
 	out := &opener{db: db, deps: receivers.Deps{
 		HTTP: probe.NewClient(cfg.Allow, AllowVariable), Mail: cfg.Mail, MailFrom: cfg.MailFrom, PublicURL: cfg.URL, Now: time.Now,
 	}}
-	r.sender, err = deliver.New(deliver.Config{Open: out.open, Now: db.Clock}, db, r.desk, meter, log)
+	r.dossiers = dossier.New(dossier.Config{URL: cfg.URL, Now: db.Clock}, db, store)
+	clock := func(ctx context.Context) (time.Time, error) {
+		r.watcher.seen("sender", time.Now())
+		return db.Clock(ctx)
+	}
+	r.sender, err = deliver.New(deliver.Config{Open: out.open, Dossier: r.dossier, Add: dossier.Add, Now: clock}, db, r.desk, meter, log)
 	if err != nil {
 		return nil, err
 	}
+	r.canary = &canary{holder: replica, db: db, open: out.open, sender: r.sender, log: log}
 	return r, nil
 }
 
@@ -105,9 +125,23 @@ func (r *Role) Run(ctx context.Context) error {
 	}
 	keep("sender", r.sender.Run)
 	keep("incidents", every(time.Second, r.incidents))
+	keep("digests", every(time.Minute, digest.New(r.cfg.URL, r.db, r.desk).Run))
+	keep("releases", every(time.Minute, r.releases))
 	keep("housekeeping", every(time.Hour, r.housekeeping))
+	keep("watch", every(lookInterval, r.watcher.look))
+	keep("heartbeat", every(heartbeatInterval, r.watcher.beat))
+	keep("canary", every(canaryInterval, r.canary.pass))
+	keep("drill", every(drillInterval, r.drills.weekly))
+	keep("volume", every(volumeInterval, r.volumes.pass))
 	return group.Wait()
 }
+
+// Health answers GET with how alerting is, and 503 while it cannot be relied upon. It belongs on the
+// internal port.
+func (r *Role) Health() http.Handler { return r.watcher }
+
+// Drill answers POST with how a fire drill went, which takes minutes. It belongs on the internal port.
+func (r *Role) Drill() http.Handler { return http.NewCrossOriginProtection().Handler(r.drills) }
 
 // every calls f now and then again, until it fails.
 func every(interval time.Duration, f func(context.Context, time.Time) error) func(context.Context) error {
@@ -129,11 +163,12 @@ func every(interval time.Duration, f func(context.Context, time.Time) error) fun
 
 // incidents does what is due of incidents: escalations, tickets, updates, reminders. One that fails does
 // not hold up the others.
-func (r *Role) incidents(ctx context.Context, _ time.Time) error {
+func (r *Role) incidents(ctx context.Context, at time.Time) error {
 	now, err := r.db.Clock(ctx)
 	if err != nil {
 		return err
 	}
+	r.watcher.seen("incidents", at)
 	ids, err := r.desk.Due(ctx, now, dueAtOnce)
 	if err != nil {
 		return err
@@ -146,7 +181,38 @@ func (r *Role) incidents(ctx context.Context, _ time.Time) error {
 	return nil
 }
 
+// dossier puts together what was known when an incident began.
+func (r *Role) dossier(ctx context.Context, of catalog.Incident) ([]byte, error) {
+	d, err := r.dossiers.Build(ctx, of)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(d)
+}
+
+// releases notes releases that errors tell of as deploys, for projects that have rules.
+func (r *Role) releases(ctx context.Context, _ time.Time) error {
+	rules, err := r.db.AllDocuments(ctx, incident.DocRule)
+	if err != nil {
+		return err
+	}
+	var last uint32
+	for _, d := range rules { // by organisation and project
+		if d.Project == last || d.Project == 0 {
+			continue
+		}
+		last = d.Project
+		if err := r.dossiers.NoteReleases(ctx, last); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (r *Role) housekeeping(ctx context.Context, now time.Time) error {
+	if err := r.unseen(ctx, now); err != nil {
+		return err
+	}
 	return r.db.DropOldAlerting(ctx, now.Add(-keepHistory))
 }
 
@@ -157,6 +223,9 @@ type opener struct {
 }
 
 func (o *opener) open(ctx context.Context, organisation, id string) (notify.Notifier, error) {
+	if id == desk.DrillID {
+		return drilled{}, nil
+	}
 	r, err := o.receiver(ctx, organisation, id)
 	if err != nil {
 		return nil, err

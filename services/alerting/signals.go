@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -72,9 +73,7 @@ func (f flip) instance(r rule.Rule) incident.Instance {
 	if len(r.Levels) > 0 {
 		in.Severity = r.Levels[0].Severity
 	}
-	for k, v := range r.Labels {
-		in.Labels[k] = v
-	}
+	maps.Copy(in.Labels, r.Labels)
 	in.Labels["severity"] = string(in.Severity)
 	return in
 }

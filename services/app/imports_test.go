@@ -58,7 +58,7 @@ func TestWhoMayImportWhat(t *testing.T) {
 		"github.com/nats-io/":              {"storage/bus", "storage/storagetest"},   // the tests' helpers remove what a test
 		"github.com/redis/":                {"storage/cache", "storage/storagetest"}, // has left on a shared server
 		"github.com/alicebob/":             {"storage/cache"},
-		"github.com/labstack/echo":         {"services/ingest", "services/query", "services/console", "services/access", "services/self", "services/deadletter", "services/app"},
+		"github.com/labstack/echo":         {"services/ingest", "services/query", "services/console", "services/external", "services/access", "services/self", "services/deadletter", "services/app"},
 		"modernc.org/sqlite":               {"storage/catalog"},
 		"github.com/jackc/pgx":             {"storage/catalog"},
 		"github.com/ebitengine/purego":     {"storage/engine"},
@@ -81,6 +81,7 @@ func TestWhoMayImportWhat(t *testing.T) {
 		"services/query":              {"services/ingest", "services/writer", "services/console", "services/alerting"},
 		"services/console":            {"services/ingest", "services/writer", "services/query", "services/alerting"},
 		"services/alerting":           {"services/ingest", "services/writer", "services/query", "services/console"},
+		"services/external":           {"services/ingest", "services/writer", "services/query", "services/console", "services/alerting"},
 		"services/heartbeat":          {"services/ingest", "services/writer", "services/query", "services/console", "services/alerting"},
 		"services/keeper":             {"services/ingest", "services/writer", "services/query", "services/console", "services/alerting"},
 		"services/deadletter":         {"services/ingest", "services/writer", "services/query", "services/console", "services/alerting"},

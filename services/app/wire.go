@@ -19,6 +19,7 @@ import (
 	"github.com/midwatch/midwatch/services/config"
 	"github.com/midwatch/midwatch/services/console"
 	"github.com/midwatch/midwatch/services/deadletter"
+	"github.com/midwatch/midwatch/services/external"
 	"github.com/midwatch/midwatch/services/ingest"
 	"github.com/midwatch/midwatch/services/keeper"
 	"github.com/midwatch/midwatch/services/query"
@@ -83,6 +84,7 @@ func wire(cfg config.Config, own *self.Self, p *parts, l *listeners, r roles) (*
 		deadletter.New(p.bus, own.Log).Mount(l.internal.echo)
 	}
 	office := incidents(p, l.urls, own.Log)
+	others := external.New(p.catalog, office, own.Log)
 	if r.has(Alerting) {
 		transport, from, err := mail(cfg)
 		if err != nil {
@@ -94,7 +96,9 @@ func wire(cfg config.Config, own *self.Self, p *parts, l *listeners, r roles) (*
 		if err != nil {
 			return nil, err
 		}
-		w.loops = append(w.loops, role.Run)
+		w.loops = append(w.loops, role.Run, others.Run)
+		l.internal.echo.GET("/healthz/alerting", echo.WrapHandler(role.Health()))
+		l.internal.echo.POST("/drill", echo.WrapHandler(role.Drill()))
 		// Where the role runs alone its intake is elsewhere, and `midwatch probe` runs beside it.
 		if r.has(IngestMetrics) && r.has(IngestLogs) {
 			probes := alerting.NewProbes(ownURL(cfg.ListenHost, l.public, cfg.HTTPPort), cfg.ProbeAllow, p.catalog, own.Log)
@@ -110,6 +114,7 @@ func wire(cfg config.Config, own *self.Self, p *parts, l *listeners, r roles) (*
 			console.New(console.Config{
 				URLs: l.urls, Desk: office, LinkSecret: p.linkSecret, ProbeAllow: cfg.ProbeAllow,
 			}, p.catalog, guard, p.cache, own.Log).Mount(l.public.echo)
+			others.Mount(l.public.echo)
 			pages := echo.WrapHandler(ui.Handler())
 			l.public.echo.Match([]string{http.MethodGet, http.MethodHead}, "/*", pages)
 		}

@@ -603,6 +603,12 @@ func TestAccountOfEvaluation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := w.db.AddNotice(t.Context(), catalog.Notice{
+		Kind: "fire_drill", At: time.Now(), Message: "The page was delivered after 58s",
+		Details: `{"run":"x","at":"2026-03-03T10:00:00Z","took_ms":58000,"ok":true,"message":"The page was delivered after 58s"}`,
+	}, nil); err != nil {
+		t.Fatal(err)
+	}
 	got := w.call("GET", "/alerting", "").object(t, 200)
 	for field, want := range map[string]any{"due": 15.0, "done": 12.0, "held": 1.0, "failed": 1.0, "missing": 1.0} {
 		if got[field] != want {
@@ -611,6 +617,9 @@ func TestAccountOfEvaluation(t *testing.T) {
 	}
 	if diff := cmp.Diff([]any{"b"}, got["replicas"]); diff != "" || len(got["hours"].([]any)) != 2 {
 		t.Errorf("account = %v", got)
+	}
+	if drill, ok := got["last_drill"].(map[string]any); !ok || drill["took_ms"] != 58000.0 || drill["ok"] != true {
+		t.Errorf("last drill: %v", got["last_drill"])
 	}
 	w.do("GET", "/alerting", nil, "").wantError(t, 401, "unauthorized", "")
 }
@@ -626,17 +635,50 @@ func TestAlertingOfOtherOrganisationsIsNotFound(t *testing.T) {
 	const times = "?from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z"
 	silence := `{"matchers": ["a=b"], "to": "2099-01-01T00:00:00Z", "reason": "x"}`
 	for _, one := range []struct{ method, path, body string }{
-		{"GET", "rules", ""}, {"POST", "rules/validate", checkoutErrors}, {"GET", "rules/x", ""}, {"PUT", "rules/x", checkoutErrors}, {"DELETE", "rules/x", ""},
-		{"GET", "rules/x/history" + times, ""}, {"GET", "receivers", ""}, {"PUT", "receivers/x", `{"name": "X"}`}, {"DELETE", "receivers/x", ""},
-		{"POST", "receivers/mail/test", ""}, {"GET", "deliveries", ""}, {"GET", "deliveries/x", ""}, {"GET", "teams", ""}, {"PUT", "teams/x", `{"name": "X"}`},
-		{"DELETE", "teams/platform", ""}, {"GET", "people", ""}, {"PUT", "people/x", `{"name": "X"}`}, {"DELETE", "people/ann", ""}, {"GET", "schedules", ""},
-		{"PUT", "schedules/x", `{"name": "X"}`}, {"DELETE", "schedules/first", ""}, {"GET", "schedules/first/shifts" + times, ""}, {"GET", "policies", ""},
-		{"PUT", "policies/x", `{"name": "X"}`}, {"DELETE", "policies/platform", ""}, {"GET", "windows", ""}, {"PUT", "windows/x", `{"name": "X"}`},
-		{"DELETE", "windows/sunday", ""}, {"GET", "routes", ""}, {"PUT", "routes", `{"routes": []}`}, {"GET", "silences", ""}, {"POST", "silences", silence},
-		{"POST", "silences/preview", silence}, {"POST", "silences/x/end", ""}, {"GET", "deploys" + times, ""},
-		{"POST", "deploys", `{"service": "a", "release": "b"}`}, {"GET", "digest", ""}, {"GET", "incidents", ""}, {"GET", "incidents/" + id, ""},
-		{"POST", "incidents/" + id + "/acknowledge", ""}, {"POST", "incidents/" + id + "/escalate", ""}, {"POST", "incidents/" + id + "/note", `{"text": "x"}`},
-		{"POST", "incidents/" + id + "/resolve", `{}`}, {"POST", "incidents/" + id + "/false_alarm", ""},
+		{"GET", "rules", ""},
+		{"POST", "rules/validate", checkoutErrors},
+		{"GET", "rules/x", ""},
+		{"PUT", "rules/x", checkoutErrors},
+		{"DELETE", "rules/x", ""},
+		{"GET", "rules/x/history" + times, ""},
+		{"GET", "receivers", ""},
+		{"PUT", "receivers/x", `{"name": "X"}`},
+		{"DELETE", "receivers/x", ""},
+		{"POST", "receivers/mail/test", ""},
+		{"GET", "deliveries", ""},
+		{"GET", "deliveries/x", ""},
+		{"GET", "teams", ""},
+		{"PUT", "teams/x", `{"name": "X"}`},
+		{"DELETE", "teams/platform", ""},
+		{"GET", "people", ""},
+		{"PUT", "people/x", `{"name": "X"}`},
+		{"DELETE", "people/ann", ""},
+		{"GET", "schedules", ""},
+		{"PUT", "schedules/x", `{"name": "X"}`},
+		{"DELETE", "schedules/first", ""},
+		{"GET", "schedules/first/shifts" + times, ""},
+		{"GET", "policies", ""},
+		{"PUT", "policies/x", `{"name": "X"}`},
+		{"DELETE", "policies/platform", ""},
+		{"GET", "windows", ""},
+		{"PUT", "windows/x", `{"name": "X"}`},
+		{"DELETE", "windows/sunday", ""},
+		{"GET", "routes", ""},
+		{"PUT", "routes", `{"routes": []}`},
+		{"GET", "silences", ""},
+		{"POST", "silences", silence},
+		{"POST", "silences/preview", silence},
+		{"POST", "silences/x/end", ""},
+		{"GET", "deploys" + times, ""},
+		{"POST", "deploys", `{"service": "a", "release": "b"}`},
+		{"GET", "digest", ""},
+		{"GET", "incidents", ""},
+		{"GET", "incidents/" + id, ""},
+		{"POST", "incidents/" + id + "/acknowledge", ""},
+		{"POST", "incidents/" + id + "/escalate", ""},
+		{"POST", "incidents/" + id + "/note", `{"text": "x"}`},
+		{"POST", "incidents/" + id + "/resolve", `{}`},
+		{"POST", "incidents/" + id + "/false_alarm", ""},
 	} {
 		r := w.call(one.method, fmt.Sprintf("/projects/%d/%s", other, one.path), one.body)
 		r.wantError(t, 404, "not_found", "there is no project")

@@ -311,12 +311,15 @@ func (e NewScheduleKind) Valid() bool {
 
 // Defines values for NoticeKind.
 const (
+	AlertingBlind   NoticeKind = "alerting_blind"
 	DiskFullRemoved NoticeKind = "disk_full_removed"
 )
 
 // Valid indicates whether the value is a known member of the NoticeKind enum.
 func (e NoticeKind) Valid() bool {
 	switch e {
+	case AlertingBlind:
+		return true
 	case DiskFullRemoved:
 		return true
 	default:
@@ -571,6 +574,9 @@ type Alerting struct {
 	// LagSeconds How long ago that was
 	LagSeconds *float64 `json:"lag_seconds,omitempty"`
 
+	// LastDrill A metric that was sent like any other, until the page that it made was delivered; nobody is woken by it
+	LastDrill *FireDrill `json:"last_drill,omitempty"`
+
 	// Missing due - done - held - failed
 	Missing int64 `json:"missing"`
 
@@ -785,6 +791,19 @@ type Error struct {
 // ErrorCode defines model for Error.Code.
 type ErrorCode string
 
+// FireDrill A metric that was sent like any other, until the page that it made was delivered; nobody is woken by it
+type FireDrill struct {
+	// At When it began
+	At time.Time `json:"at"`
+
+	// Message Example: The fire drill's page was delivered after 58.4s
+	Message string `json:"message"`
+	Ok      bool   `json:"ok"`
+
+	// TookMs Until its page was delivered
+	TookMs int64 `json:"took_ms"`
+}
+
 // Hours Times of the week by the clock on the wall; where to is not later than from it is that of the next day
 type Hours = oncall.Hours
 
@@ -834,7 +853,7 @@ type IncidentDetail struct {
 	// Causes Bad at the same time in the same service, so that it may be why
 	Causes []IncidentInstance `json:"causes"`
 
-	// Deliveries Who was told
+	// Deliveries Who was told, oldest first
 	Deliveries []Delivery `json:"deliveries"`
 
 	// Dossier What was known when people were first told; absent until it is put together
@@ -1001,14 +1020,14 @@ type Notice struct {
 	At      time.Time              `json:"at"`
 	Details map[string]interface{} `json:"details"`
 
-	// Kind disk_full_removed: the oldest data was removed before its time, because the disk was nearly full
+	// Kind disk_full_removed: the oldest data was removed before its time, because the disk was nearly full; alerting_blind: pages may come late, or did
 	Kind NoticeKind `json:"kind"`
 
 	// Message Example: Logs of 12 Oct were removed early because the disk was nearly full: 4 % free
 	Message string `json:"message"`
 }
 
-// NoticeKind disk_full_removed: the oldest data was removed before its time, because the disk was nearly full
+// NoticeKind disk_full_removed: the oldest data was removed before its time, because the disk was nearly full; alerting_blind: pages may come late, or did
 type NoticeKind string
 
 // NoticeList defines model for NoticeList.
@@ -1390,7 +1409,7 @@ type StoredWindow struct {
 	// Meta What all things that people configure have
 	Meta DocumentMeta `json:"meta"`
 
-	// NextFrom When it holds next
+	// NextFrom When it holds next, or has held since
 	NextFrom *time.Time `json:"next_from,omitempty"`
 	NextTo   *time.Time `json:"next_to,omitempty"`
 

@@ -68,8 +68,10 @@ func (s *Server) addDeploy(ctx context.Context, project catalog.Project, in NewD
 		out  *string
 		most int
 	}{
-		{"service", in.Service, &d.Service, maxDeployText}, {"release", in.Release, &d.Release, maxDeployText},
-		{"environment", text(in.Environment), &d.Environment, maxDeployText}, {"url", text(in.Url), &d.URL, maxDeployURL},
+		{"service", in.Service, &d.Service, maxDeployText},
+		{"release", in.Release, &d.Release, maxDeployText},
+		{"environment", text(in.Environment), &d.Environment, maxDeployText},
+		{"url", text(in.Url), &d.URL, maxDeployURL},
 		{"person", text(in.Person), &d.Person, maxDeployText},
 	} {
 		value, err := line(field.name, field.in, field.most)

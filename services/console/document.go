@@ -11,8 +11,8 @@ import (
 	"strings"
 
 	"github.com/midwatch/midwatch/alerts/incident"
+	"github.com/midwatch/midwatch/alerts/notify/receivers"
 	"github.com/midwatch/midwatch/alerts/oncall"
-	"github.com/midwatch/midwatch/alerts/rule"
 	"github.com/midwatch/midwatch/services/access"
 	"github.com/midwatch/midwatch/storage/catalog"
 )
@@ -23,126 +23,36 @@ var documentID = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,99}$`)
 // appliedFromFile is who changed a document that came by `midwatch rules apply`.
 const appliedFromFile = "rules apply"
 
-// kind is one kind of what an organisation configures: how its documents are checked, and whom they
-// name.
+// kind is one kind of what an organisation configures.
 type kind[T interface{ Validate() error }] struct {
-	doc   string // of the catalog
-	words string // "escalation policy"
-	head  func(*T) (id, name *string)
-	names func(T) []reference
+	doc  string // of the catalog
+	head func(*T) (id, name *string)
 }
 
-// reference says that a field of a document names another document.
-type reference struct{ field, doc, id string }
-
 var (
-	teams = kind[oncall.Team]{incident.DocTeam, "team",
-		func(t *oncall.Team) (id, name *string) { return &t.ID, &t.Name },
-		func(t oncall.Team) []reference {
-			named := each("members", incident.DocPerson, t.Members)
-			named = append(named, each("tickets", incident.DocReceiver, t.Tickets)...)
-			named = append(named, each("mails", incident.DocReceiver, t.Mails)...)
-			return append(named, reference{"policy", incident.DocPolicy, t.Policy})
-		}}
-	people = kind[oncall.Person]{incident.DocPerson, "person",
-		func(p *oncall.Person) (id, name *string) { return &p.ID, &p.Name },
-		func(p oncall.Person) (named []reference) {
-			for i, c := range p.Contacts {
-				named = append(named, reference{fmt.Sprintf("contacts[%d].receiver", i), incident.DocReceiver, c.Receiver})
-			}
-			return named
-		}}
-	schedules = kind[oncall.Schedule]{incident.DocSchedule, "on-call schedule",
-		func(s *oncall.Schedule) (id, name *string) { return &s.ID, &s.Name },
-		func(s oncall.Schedule) (named []reference) {
-			for i, l := range s.Layers {
-				named = append(named, each(fmt.Sprintf("layers[%d].people", i), incident.DocPerson, l.People)...)
-			}
-			for i, o := range s.Overrides {
-				named = append(named, reference{fmt.Sprintf("overrides[%d].person", i), incident.DocPerson, o.Person})
-			}
-			return named
-		}}
-	policies = kind[oncall.Policy]{incident.DocPolicy, "escalation policy",
-		func(p *oncall.Policy) (id, name *string) { return &p.ID, &p.Name },
-		func(p oncall.Policy) []reference {
-			docs := map[string]string{oncall.ToSchedule: incident.DocSchedule, oncall.ToPerson: incident.DocPerson, oncall.ToReceiver: incident.DocReceiver}
-			named := each("exhausted_receivers", incident.DocReceiver, p.ExhaustedReceivers)
-			for i, step := range p.Steps {
-				for n, t := range step.Targets {
-					named = append(named, reference{fmt.Sprintf("steps[%d].targets[%d].id", i, n), docs[t.Kind], t.ID})
-				}
-			}
-			return named
-		}}
-	routes = kind[oncall.Routes]{incident.DocRoutes, "routes",
-		func(*oncall.Routes) (id, name *string) { return new(incident.RoutesID), new("Routes") },
-		func(r oncall.Routes) []reference { return routesName("routes", r.Routes) }}
-	windows = kind[oncall.Window]{incident.DocWindow, "maintenance window",
-		func(w *oncall.Window) (id, name *string) { return &w.ID, &w.Name },
-		func(oncall.Window) []reference { return nil }}
+	teams     = kind[oncall.Team]{incident.DocTeam, func(t *oncall.Team) (id, name *string) { return &t.ID, &t.Name }}
+	people    = kind[oncall.Person]{incident.DocPerson, func(p *oncall.Person) (id, name *string) { return &p.ID, &p.Name }}
+	schedules = kind[oncall.Schedule]{incident.DocSchedule, func(s *oncall.Schedule) (id, name *string) { return &s.ID, &s.Name }}
+	policies  = kind[oncall.Policy]{incident.DocPolicy, func(p *oncall.Policy) (id, name *string) { return &p.ID, &p.Name }}
+	windows   = kind[oncall.Window]{incident.DocWindow, func(w *oncall.Window) (id, name *string) { return &w.ID, &w.Name }}
+	notifiers = kind[receivers.Receiver]{incident.DocReceiver, func(r *receivers.Receiver) (id, name *string) { return &r.ID, &r.Name }}
+	routes    = kind[oncall.Routes]{incident.DocRoutes, func(*oncall.Routes) (id, name *string) { return new(incident.RoutesID), new("Routes") }}
 )
 
 // documentWords are the kinds as people call them.
 var documentWords = map[string]string{
-	incident.DocReceiver: "receiver", incident.DocTeam: teams.words, incident.DocPerson: people.words, incident.DocSchedule: schedules.words,
-	incident.DocPolicy: policies.words, incident.DocRoutes: routes.words, incident.DocRule: "rule",
-}
-
-func each(field, doc string, ids []string) []reference {
-	named := make([]reference, len(ids))
-	for i, id := range ids {
-		named[i] = reference{fmt.Sprintf("%s[%d]", field, i), doc, id}
-	}
-	return named
-}
-
-func routesName(field string, all []oncall.Route) (named []reference) {
-	for i, r := range all {
-		at := fmt.Sprintf("%s[%d]", field, i)
-		named = append(named, reference{at + ".team", incident.DocTeam, r.Team}, reference{at + ".policy", incident.DocPolicy, r.Policy})
-		named = append(named, routesName(at+".routes", r.Routes)...)
-	}
-	return named
-}
-
-// named returns what a document names. One that cannot be read names nothing.
-func (k kind[T]) named(body []byte) []reference {
-	var v T
-	if json.Unmarshal(body, &v) != nil {
-		return nil
-	}
-	return k.names(v)
-}
-
-func namedBy(d catalog.Document) []reference {
-	switch d.Kind {
-	case incident.DocTeam:
-		return teams.named(d.Body)
-	case incident.DocPerson:
-		return people.named(d.Body)
-	case incident.DocSchedule:
-		return schedules.named(d.Body)
-	case incident.DocPolicy:
-		return policies.named(d.Body)
-	case incident.DocRoutes:
-		return routes.named(d.Body)
-	case incident.DocReceiver:
-		return receiverKind.named(d.Body)
-	case incident.DocRule:
-		var r rule.Rule
-		if json.Unmarshal(d.Body, &r) == nil {
-			return []reference{{"team", incident.DocTeam, r.Team}}
-		}
-	}
-	return nil
+	incident.DocReceiver: "receiver", incident.DocTeam: "team", incident.DocPerson: "person", incident.DocSchedule: "on-call schedule",
+	incident.DocPolicy: "escalation policy", incident.DocRoutes: "routes", incident.DocWindow: "maintenance window", incident.DocRule: "rule",
 }
 
 // shelf is everything that an organisation has configured about who is told.
 type shelf struct {
-	there map[reference]bool // without fields
-	users map[reference][]string
+	there map[place]bool
+	users map[place][]string
 }
+
+// place is where a document stands.
+type place struct{ doc, id string }
 
 // shelfOf reads it. A document that is about to be replaced still stands there.
 func shelfOf(ctx context.Context, tx *catalog.Tx, organisation string) (shelf, error) {
@@ -154,16 +64,16 @@ func shelfOf(ctx context.Context, tx *catalog.Tx, organisation string) (shelf, e
 	if err != nil {
 		return shelf{}, err
 	}
-	s := shelf{there: map[reference]bool{}, users: map[reference][]string{}}
+	s := shelf{there: map[place]bool{}, users: map[place][]string{}}
 	for _, d := range append(documents, rules...) {
-		s.there[reference{doc: d.Kind, id: d.ID}] = true
+		s.there[place{d.Kind, d.ID}] = true
 		user := documentWords[d.Kind] + " " + cmp.Or(d.Name, d.ID)
 		if d.Kind == incident.DocRoutes {
 			user = "the routes"
 		}
-		for _, to := range namedBy(d) {
-			at := reference{doc: to.doc, id: to.id}
-			if to.id != "" && !slices.Contains(s.users[at], user) {
+		for _, to := range incident.References(d.Kind, d.Body) {
+			at := place{to.Kind, to.ID}
+			if !slices.Contains(s.users[at], user) {
 				s.users[at] = append(s.users[at], user)
 			}
 		}
@@ -173,14 +83,15 @@ func shelfOf(ctx context.Context, tx *catalog.Tx, organisation string) (shelf, e
 
 // usersOf says in words who names a document; never nil.
 func (s shelf) usersOf(doc, id string) []string {
-	return append([]string{}, s.users[reference{doc: doc, id: id}]...)
+	return append([]string{}, s.users[place{doc, id}]...)
 }
 
-// missing are the problems of references to what is not there.
-func (s shelf) missing(named []reference) (problems []access.Problem) {
-	for _, to := range named {
-		if to.id != "" && !s.there[reference{doc: to.doc, id: to.id}] {
-			problems = append(problems, access.Problem{Field: to.field, Message: fmt.Sprintf("there is no %s %q", documentWords[to.doc], to.id)})
+// missing are the problems of what a document names and is not there. Rules that name one another are
+// those of one project, and judged with it.
+func (s shelf) missing(doc string, body []byte) (problems []access.Problem) {
+	for _, to := range incident.References(doc, body) {
+		if to.Kind != incident.DocRule && !s.there[place{to.Kind, to.ID}] {
+			problems = append(problems, access.Problem{Field: to.Field, Message: fmt.Sprintf("there is no %s %q", documentWords[to.Kind], to.ID)})
 		}
 	}
 	return problems
@@ -251,7 +162,7 @@ func put[T interface{ Validate() error }](ctx context.Context, s *Server, k kind
 	}
 	body, err := json.Marshal(v)
 	if err != nil {
-		return stored[T]{}, fmt.Errorf("write %s %q: %w", k.words, id, err)
+		return stored[T]{}, fmt.Errorf("write %s %q: %w", k.doc, id, err)
 	}
 	out := stored[T]{value: v}
 	err = s.db.InTx(ctx, func(tx *catalog.Tx) error {
@@ -259,7 +170,7 @@ func put[T interface{ Validate() error }](ctx context.Context, s *Server, k kind
 		if err != nil {
 			return err
 		}
-		if problems := shelf.missing(k.names(v)); len(problems) > 0 {
+		if problems := shelf.missing(k.doc, body); len(problems) > 0 {
 			return access.Unprocessable(problems...)
 		}
 		out.used = shelf.usersOf(k.doc, id)
@@ -268,7 +179,7 @@ func put[T interface{ Validate() error }](ctx context.Context, s *Server, k kind
 		}, c.replaces())
 		return err
 	})
-	return out, refusal(err, k.words, id)
+	return out, refusal(err, k.doc, id)
 }
 
 // problemOf is an error whose message begins with the field that it is about.
@@ -281,7 +192,8 @@ func problemOf(err error) access.Problem {
 }
 
 // refusal is what the catalog's error means to the caller.
-func refusal(err error, words, id string) error {
+func refusal(err error, doc, id string) error {
+	words := cmp.Or(documentWords[doc], doc)
 	switch {
 	case errors.Is(err, catalog.ErrConflict):
 		return access.Conflict("the %s %q is not what you changed any more: read it again, for somebody else was first", words, id)
@@ -309,7 +221,7 @@ func (s *Server) remove(ctx context.Context, doc string, project uint32, id stri
 		}
 		return tx.DeleteDocument(ctx, organisation, doc, 0, id)
 	})
-	return refusal(err, cmp.Or(documentWords[doc], doc), id)
+	return refusal(err, doc, id)
 }
 
 // enumerate lists names in a sentence.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -60,7 +61,7 @@ func (s *Server) ListIncidents(ctx context.Context, r ListIncidentsRequestObject
 		Organisation: project.OrganisationID, Project: project.Number, From: time.Now().Add(-incidentsSince), Limit: incidentsDefault,
 	}
 	if r.Params.State != nil {
-		if f.State = string(*r.Params.State); f.State != catalog.IncidentOpen && f.State != catalog.IncidentResolved {
+		if f.State = *r.Params.State; f.State != catalog.IncidentOpen && f.State != catalog.IncidentResolved {
 			return nil, access.Invalid("state: open or resolved")
 		}
 	}
@@ -387,5 +388,27 @@ func (s *Server) GetAlerting(ctx context.Context, _ GetAlertingRequestObject) (G
 	if out.NewestAt != nil {
 		out.LagSeconds = new(max(now.Sub(*out.NewestAt).Seconds(), 0))
 	}
+	if out.LastDrill, err = s.lastDrill(ctx, now); err != nil {
+		return nil, err
+	}
 	return out, nil
+}
+
+// lastDrill is the newest fire drill as alerting keeps it, among the operator's notices; nil is none.
+func (s *Server) lastDrill(ctx context.Context, now time.Time) (*FireDrill, error) {
+	notices, err := s.db.Notices(ctx, 0, now.AddDate(0, 0, -30))
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range notices {
+		if n.Kind != "fire_drill" {
+			continue
+		}
+		var drill FireDrill
+		if err := json.Unmarshal([]byte(n.Details), &drill); err != nil {
+			return nil, fmt.Errorf("read the fire drill: %w", err)
+		}
+		return &drill, nil
+	}
+	return nil, nil
 }

@@ -104,7 +104,7 @@ func (s *Server) ListShifts(ctx context.Context, r ListShiftsRequestObject) (Lis
 	}
 	d, err := s.db.Document(ctx, organisation, incident.DocSchedule, 0, r.Id)
 	if err != nil {
-		return nil, refusal(err, schedules.words, r.Id)
+		return nil, refusal(err, incident.DocSchedule, r.Id)
 	}
 	var schedule oncall.Schedule
 	if err := json.Unmarshal(d.Body, &schedule); err != nil {

@@ -16,14 +16,6 @@ import (
 	"github.com/midwatch/midwatch/storage/catalog"
 )
 
-var receiverKind = kind[receivers.Receiver]{
-	incident.DocReceiver, "receiver",
-	func(r *receivers.Receiver) (id, name *string) { return &r.ID, &r.Name },
-	func(r receivers.Receiver) []reference {
-		return []reference{{"fallback", incident.DocReceiver, r.Fallback}}
-	},
-}
-
 func storedReceiver(s stored[receivers.Receiver], state desk.ReceiverState) StoredReceiver {
 	out := ReceiverState{Status: ReceiverStateStatusUnknown, LastDeliveredAt: unless(state.DeliveredAt), LastError: unless(state.Error)}
 	switch {
@@ -61,7 +53,7 @@ func (s *Server) ListReceivers(ctx context.Context, r ListReceiversRequestObject
 	if err != nil {
 		return nil, err
 	}
-	all, err := list(ctx, s, receiverKind, r.Project)
+	all, err := list(ctx, s, notifiers, r.Project)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +90,7 @@ func (s *Server) PutReceiver(ctx context.Context, r PutReceiverRequestObject) (P
 			c.version = &old.Version // the secrets are those of this version
 		}
 	}
-	kept, err := put(ctx, s, receiverKind, r.Project, r.Id, c, v)
+	kept, err := put(ctx, s, notifiers, r.Project, r.Id, c, v)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +120,7 @@ func (s *Server) TestReceiver(ctx context.Context, r TestReceiverRequestObject) 
 	}
 	d, err := s.db.Document(ctx, project.OrganisationID, incident.DocReceiver, 0, r.Id)
 	if err != nil {
-		return nil, refusal(err, receiverKind.words, r.Id)
+		return nil, refusal(err, incident.DocReceiver, r.Id)
 	}
 	var receiver receivers.Receiver
 	if err := json.Unmarshal(d.Body, &receiver); err != nil {

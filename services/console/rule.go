@@ -166,6 +166,10 @@ func (s *Server) ValidateRule(ctx context.Context, r ValidateRuleRequestObject) 
 
 // judge says all that is wrong with a rule of a project.
 func judge(ctx context.Context, tx *catalog.Tx, project catalog.Project, r rule.Rule) ([]access.Problem, error) {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return nil, access.Invalid("the rule has a number that JSON cannot hold")
+	}
 	documents, err := tx.DocumentsOfKind(ctx, project.OrganisationID, incident.DocRule)
 	if err != nil {
 		return nil, err
@@ -184,7 +188,7 @@ func judge(ctx context.Context, tx *catalog.Tx, project catalog.Project, r rule.
 	if err != nil {
 		return nil, err
 	}
-	problems := shelf.missing([]reference{{"team", incident.DocTeam, r.Team}})
+	problems := shelf.missing(incident.DocRule, body)
 	err = rule.Validate(r, env)
 	if invalid, ok := errors.AsType[*rule.Invalid](err); ok {
 		covering := rule.Covering(r, env.Rules)

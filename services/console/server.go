@@ -1,5 +1,5 @@
 // Package console is the control plane's side of Midwatch's API: signing in, projects, keys,
-// monitors, probes, and what alerting is configured with and does.
+// monitors and where they are shown, probes, and what alerting is configured with and does.
 package console
 
 import (

@@ -439,7 +439,13 @@ func (s *server) post(url, contentType string, body []byte, headers ...string) (
 // command runs a program with extra environment and fails the test when it fails.
 func command(t testing.TB, dir string, env []string, name string, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	return commandWithin(t, 2*patience, dir, env, name, args...)
+}
+
+// commandWithin is command for what takes longer.
+func commandWithin(t testing.TB, limit time.Duration, dir string, env []string, name string, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir

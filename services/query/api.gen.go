@@ -14,6 +14,8 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/midwatch/midwatch/alerts/match"
 	"github.com/midwatch/midwatch/alerts/oncall"
+	"github.com/midwatch/midwatch/alerts/rehearse"
+	"github.com/midwatch/midwatch/alerts/rule"
 	"github.com/oapi-codegen/runtime"
 )
 
@@ -303,6 +305,11 @@ type CheckinStatus string
 // DeliveryState defines model for DeliveryState.
 type DeliveryState string
 
+// Duration A length of time such as 30s, 5m, 1h30m or 3d
+//
+// Example: 5m
+type Duration = rule.Duration
+
 // Durations Of the successful runs that are listed; absent where none has one
 type Durations struct {
 	P50Ms int64 `json:"p50_ms"`
@@ -442,6 +449,9 @@ type IssueList struct {
 
 // Level defines model for Level.
 type Level string
+
+// Lifecycle Only shadow and live are evaluated; shadow tells nobody
+type Lifecycle = rule.Lifecycle
 
 // Log defines model for Log.
 type Log struct {
@@ -625,8 +635,37 @@ type Problem struct {
 	Rules *[]string `json:"rules,omitempty"`
 }
 
+// Rehearsal defines model for Rehearsal.
+type Rehearsal = rehearse.Result
+
+// RehearsalAsk defines model for RehearsalAsk.
+type RehearsalAsk struct {
+	Days *int `json:"days,omitempty"`
+
+	// Rule An alert rule as a person writes it. What is left out is the default of its kind; the effective rule in an answer has all of it.
+	Rule Rule `json:"rule"`
+}
+
 // Route What a route leaves empty is that of the route around it
 type Route = oncall.Route
+
+// Rule An alert rule as a person writes it. What is left out is the default of its kind; the effective rule in an answer has all of it.
+type Rule = rule.Rule
+
+// RuleClass symptom: users feel it; leading: they will; cause: it may be why. A cause never pages.
+type RuleClass = rule.Class
+
+// RuleKind defines model for RuleKind.
+type RuleKind = rule.Kind
+
+// RuleLevel defines model for RuleLevel.
+type RuleLevel = rule.Level
+
+// RuleMatch defines model for RuleMatch.
+type RuleMatch = rule.Match
+
+// RuleQuery What a rule reads
+type RuleQuery = rule.Query
 
 // Schedule defines model for Schedule.
 type Schedule struct {
@@ -651,6 +690,9 @@ type Schedule struct {
 
 // ScheduleKind none expects nothing until it is told
 type ScheduleKind string
+
+// Severity page: now; ticket: in working hours; mail: in the morning
+type Severity = rule.Severity
 
 // SignalState defines model for SignalState.
 type SignalState struct {
@@ -807,6 +849,9 @@ type GetOverviewParams struct {
 	To   To   `form:"to" json:"to"`
 }
 
+// RehearseRuleJSONRequestBody defines body for RehearseRule for application/json ContentType.
+type RehearseRuleJSONRequestBody = RehearsalAsk
+
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
 	// GetEvent One error event
@@ -839,6 +884,9 @@ type ServerInterface interface {
 	// GetOverview One figure and one line for each signal
 	// (GET /projects/{project}/overview)
 	GetOverview(ctx echo.Context, project ProjectPath, params GetOverviewParams) error
+	// RehearseRule What a rule would have done in the last days, without keeping it
+	// (POST /projects/{project}/rules/rehearse)
+	RehearseRule(ctx echo.Context, project ProjectPath) error
 	// GetSignals Which signals have data, looking back 30 days
 	// (GET /projects/{project}/signals)
 	GetSignals(ctx echo.Context, project ProjectPath) error
@@ -1306,6 +1354,22 @@ func (w *ServerInterfaceWrapper) GetOverview(ctx echo.Context) error {
 	return err
 }
 
+// RehearseRule converts echo context to params.
+func (w *ServerInterfaceWrapper) RehearseRule(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RehearseRule(ctx, project)
+	return err
+}
+
 // GetSignals converts echo context to params.
 func (w *ServerInterfaceWrapper) GetSignals(ctx echo.Context) error {
 	var err error
@@ -1369,6 +1433,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 		Handler: si,
 	}
 
+	router.POST(options.BaseURL+"/projects/:project/rules/rehearse", wrapper.RehearseRule, options.OperationMiddlewares["rehearseRule"]...)
 	router.GET(options.BaseURL+"/projects/:project/signals", wrapper.GetSignals, options.OperationMiddlewares["getSignals"]...)
 	router.GET(options.BaseURL+"/projects/:project/overview", wrapper.GetOverview, options.OperationMiddlewares["getOverview"]...)
 	router.GET(options.BaseURL+"/projects/:project/logs", wrapper.SearchLogs, options.OperationMiddlewares["searchLogs"]...)
@@ -1789,6 +1854,46 @@ func (response GetOverviewdefaultJSONResponse) VisitGetOverviewResponse(w http.R
 	return err
 }
 
+type RehearseRuleRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Body    *RehearseRuleJSONRequestBody
+}
+
+type RehearseRuleResponseObject interface {
+	VisitRehearseRuleResponse(w http.ResponseWriter) error
+}
+
+type RehearseRule200JSONResponse Rehearsal
+
+func (response RehearseRule200JSONResponse) VisitRehearseRuleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RehearseRuledefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response RehearseRuledefaultJSONResponse) VisitRehearseRuleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetSignalsRequestObject struct {
 	Project ProjectPath `json:"project"`
 }
@@ -1860,6 +1965,9 @@ type StrictServerInterface interface {
 	// GetOverview One figure and one line for each signal
 	// (GET /projects/{project}/overview)
 	GetOverview(ctx context.Context, request GetOverviewRequestObject) (GetOverviewResponseObject, error)
+	// RehearseRule What a rule would have done in the last days, without keeping it
+	// (POST /projects/{project}/rules/rehearse)
+	RehearseRule(ctx context.Context, request RehearseRuleRequestObject) (RehearseRuleResponseObject, error)
 	// GetSignals Which signals have data, looking back 30 days
 	// (GET /projects/{project}/signals)
 	GetSignals(ctx context.Context, request GetSignalsRequestObject) (GetSignalsResponseObject, error)
@@ -2135,6 +2243,54 @@ func (sh *strictHandler) GetOverview(ctx echo.Context, project ProjectPath, para
 		return err
 	} else if validResponse, ok := response.(GetOverviewResponseObject); ok {
 		return validResponse.VisitGetOverviewResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RehearseRule operation middleware
+func (sh *strictHandler) RehearseRule(ctx echo.Context, project ProjectPath) error {
+	var request RehearseRuleRequestObject
+
+	request.Project = project
+
+	var body RehearseRuleJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RehearseRule(ctx.Request().Context(), request.(RehearseRuleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RehearseRule")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RehearseRuleResponseObject); ok {
+		return validResponse.VisitRehearseRuleResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/midwatch/midwatch/alerts/desk"
 	"github.com/midwatch/midwatch/services/access"
 	"github.com/midwatch/midwatch/storage/catalog"
 	"github.com/midwatch/midwatch/storage/telemetry"
@@ -53,6 +54,7 @@ type Server struct {
 	gate    *gate
 	spec    specJSON
 	pages   madePages
+	desk    *desk.Desk // of which the book of the organisation is wanted
 	log     *slog.Logger
 }
 
@@ -66,6 +68,7 @@ func New(cfg Config, store *telemetry.Store, db *catalog.DB, guard *access.Guard
 		db:      db,
 		guard:   guard,
 		gate:    newGate(orDefault(cfg.Reads, 16), perProject, 4*perProject, orDefault(cfg.Wait, 5*time.Second)),
+		desk:    desk.New(desk.Config{}, db, log),
 		log:     log,
 	}
 }
@@ -96,6 +99,11 @@ func (s *Server) Mount(e *echo.Echo) {
 type guarded struct {
 	*echo.Echo
 	chain []echo.MiddlewareFunc
+}
+
+// POST adds a route of a read whose question is a body.
+func (g guarded) POST(path string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) *echo.Route {
+	return g.Echo.POST(path, h, append(slices.Clip(g.chain), m...)...)
 }
 
 // GET adds a route; all operations of this package are reads.

@@ -252,7 +252,7 @@ func (db *DB) Accounts(ctx context.Context, since time.Time) ([]Account, error) 
 }
 
 // DropOldAlerting removes what is older than before: accounts, transitions, receipts and sent rows,
-// digest lines, deploys. Incidents stay.
+// digest lines, deploys, others' alerts that do not fire. Incidents stay.
 func (db *DB) DropOldAlerting(ctx context.Context, before time.Time) error {
 	err := db.InTx(ctx, func(tx *Tx) error {
 		for _, statement := range []string{
@@ -262,6 +262,7 @@ func (db *DB) DropOldAlerting(ctx context.Context, before time.Time) error {
 			`DELETE FROM outbox WHERE created_at < $1 AND state NOT IN ('due', 'sending')`,
 			`DELETE FROM digest_lines WHERE at < $1`,
 			`DELETE FROM deploys WHERE at < $1`,
+			`DELETE FROM external_alerts WHERE firing = 0 AND updated_at < $1`,
 		} {
 			if _, err := tx.exec(ctx, statement, fromTime(before)); err != nil {
 				return err

@@ -109,6 +109,21 @@ func (tx *Tx) IncidentsHeldBy(ctx context.Context, project uint32, rule string) 
 		WHERE project = $1 AND held_by = $2 AND state = 'open' ORDER BY opened_at, number LIMIT 1000`, int64(project), rule)
 }
 
+// PreviousIncidents returns the resolved incidents of the team and route key of another one that were
+// opened before it, newest first.
+func (db *DB) PreviousIncidents(ctx context.Context, of Incident, limit int) ([]Incident, error) {
+	all, err := view(ctx, db, func(r runner) ([]Incident, error) {
+		return many(ctx, r, scanIncident, `SELECT `+incidentColumns+` FROM incidents
+			WHERE organisation_id = $1 AND team = $2 AND route_key = $3 AND state = 'resolved' AND opened_at < $4 AND id <> $5
+			ORDER BY opened_at DESC, number DESC LIMIT $6`,
+			of.Organisation, of.Team, clip(of.RouteKey, 2000), fromTime(of.OpenedAt), of.ID, min(max(limit, 0), 100))
+	})
+	if err != nil {
+		return nil, fmt.Errorf("incidents before %s: %w", of.ID, err)
+	}
+	return all, nil
+}
+
 // PutInstance notes that an instance is bad in an incident, DropInstance that it is not any more.
 func (tx *Tx) PutInstance(ctx context.Context, project uint32, instance, incident string) error {
 	_, err := tx.exec(ctx, `INSERT INTO incident_instances (project, instance, incident) VALUES ($1, $2, $3)
@@ -241,6 +256,9 @@ func (db *DB) IncidentEntries(ctx context.Context, incident string) ([]IncidentE
 	return all, nil
 }
 
+// DeployFromErrors is the source of a deploy that is known by the errors of its release only.
+const DeployFromErrors = "errors"
+
 // Deploy says that a release went live.
 type Deploy struct {
 	Project                       uint32
@@ -328,6 +346,13 @@ func (db *DB) DigestLines(ctx context.Context, organisation, team string, from, 
 		return nil, fmt.Errorf("digest lines: %w", err)
 	}
 	return all, nil
+}
+
+// DigestTaken reports whether a digest has taken lines.
+func (tx *Tx) DigestTaken(ctx context.Context, organisation, team, digest string) (bool, error) {
+	n, err := one(ctx, tx.runner, scanInt, `SELECT count(*) FROM digest_lines WHERE organisation_id = $1 AND team = $2 AND sent_in = $3`,
+		organisation, team, digest)
+	return n > 0, err
 }
 
 // maxDigestLines bounds a digest.

@@ -299,6 +299,11 @@ func (tx *Tx) PutExternalAlert(ctx context.Context, e ExternalAlert) error {
 	return err
 }
 
+// FiringExternalAlerts returns how many of a project fire.
+func (tx *Tx) FiringExternalAlerts(ctx context.Context, project uint32) (int64, error) {
+	return one(ctx, tx.runner, scanInt, `SELECT count(*) FROM external_alerts WHERE project = $1 AND firing = 1`, int64(project))
+}
+
 // ExternalAlertsEnded returns firing ones whose end has passed.
 func (db *DB) ExternalAlertsEnded(ctx context.Context, now time.Time, limit int) ([]ExternalAlert, error) {
 	all, err := view(ctx, db, func(r runner) ([]ExternalAlert, error) {

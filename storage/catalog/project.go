@@ -38,6 +38,23 @@ type Project struct {
 
 var ingestKeyPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{8,128}$`)
 
+// Organisations returns all organisations, oldest first.
+func (db *DB) Organisations(ctx context.Context) ([]Organisation, error) {
+	all, err := view(ctx, db, func(r runner) ([]Organisation, error) {
+		return many(ctx, r, func(row scanner) (Organisation, error) {
+			var o Organisation
+			var created int64
+			err := row.Scan(&o.ID, &o.Slug, &o.Name, &created)
+			o.CreatedAt = toTime(created)
+			return o, err
+		}, `SELECT id, slug, name, created_at FROM organisations ORDER BY created_at, id LIMIT 100000`)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("organisations: %w", err)
+	}
+	return all, nil
+}
+
 const projectColumns = `number, organisation_id, slug, name, ingest_key, created_at, metrics_days, logs_days, errors_days, checkins_days`
 
 func scanProject(row scanner) (Project, error) {

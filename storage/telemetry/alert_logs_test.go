@@ -150,14 +150,14 @@ func TestAnErrorOfTheCallerEndsAReadOfCounts(t *testing.T) {
 		calls++
 		return enough
 	})
-	if err != enough || calls != 1 {
+	if !errors.Is(err, enough) || calls != 1 {
 		t.Errorf("LogCounts: %v after %d calls, want the caller's error after one", err, calls)
 	}
 	err = s.ErrorCounts(t.Context(), hour(t, 1), telemetry.ErrorCountsAsk{Step: time.Second}, func(int, string, int64, int64) error {
 		calls++
 		return enough
 	})
-	if err != enough || calls != 2 {
+	if !errors.Is(err, enough) || calls != 2 {
 		t.Errorf("ErrorCounts: %v after %d calls, want the caller's error after one", err, calls-1)
 	}
 }

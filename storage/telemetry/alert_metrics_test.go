@@ -154,7 +154,7 @@ func TestAnErrorOfTheCallerEndsAReadOfPartials(t *testing.T) {
 		calls++
 		return enough
 	})
-	if err != enough || calls != 1 {
+	if !errors.Is(err, enough) || calls != 1 {
 		t.Errorf("%v after %d calls, want the caller's error after one", err, calls)
 	}
 }

@@ -367,8 +367,7 @@ func TestAServerThatHangsIsTriedAgain(t *testing.T) {
 	defer cancel(nil)
 	go func() { <-server.hung; cancel(context.DeadlineExceeded) }()
 	_, err := e.Notify(ctx, notifytest.Page())
-	var retry *notify.RetryError
-	if !errors.As(err, &retry) {
+	if _, ok := errors.AsType[*notify.RetryError](err); !ok {
 		t.Errorf("got %v, want one that is tried again", err)
 	}
 }

@@ -260,8 +260,7 @@ func Answers(t *testing.T, open func(t *testing.T, url string) notify.Notifier) 
 		defer cancel(nil)
 		go func() { <-asked; cancel(context.DeadlineExceeded) }()
 		_, err := open(t, provider.URL).Notify(ctx, Page())
-		var retry *notify.RetryError
-		if !errors.As(err, &retry) {
+		if _, ok := errors.AsType[*notify.RetryError](err); !ok {
 			t.Fatalf("got %v, want one that is tried again", err)
 		}
 	})

@@ -104,8 +104,7 @@ func TestABodyStaysUnder20KB(t *testing.T) {
 
 func TestAnAddressNeverStandsInAnError(t *testing.T) {
 	_, err := open(t, Settings{URL: "http://127.0.0.1:1/hidden-part"}).Notify(t.Context(), notifytest.Page())
-	var retry *notify.RetryError
-	if !errors.As(err, &retry) {
+	if _, ok := errors.AsType[*notify.RetryError](err); !ok {
 		t.Fatalf("got %v, want one that is tried again", err)
 	}
 	if strings.Contains(err.Error(), "hidden-part") {

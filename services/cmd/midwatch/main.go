@@ -36,7 +36,9 @@ Usage: midwatch <command> [flags]
   cron       run a job and tell Midwatch how it went: for crontabs
   discover   find the jobs of this machine and propose lines that run them by midwatch cron
   probe      ask addresses from this machine whether they answer, as a region of its own
+  rules      apply, diff and export alert rules as YAML files
   deadletter list, show, replay or drop the messages that could not be stored
+  drill      send a metric through everything until its page is delivered, and say how long it took
   version    print the version
 
 Roles, each against the servers named by MIDWATCH_CLICKHOUSE_URL, MIDWATCH_NATS_URL,
@@ -89,9 +91,15 @@ func run(ctx context.Context, args, environ []string, out io.Writer) error {
 	case "deadletter":
 		variables := env.ToMap(environ)
 		return cli.Deadletter(ctx, args, func(name string) string { return variables[name] }, out)
+	case "drill":
+		variables := env.ToMap(environ)
+		return cli.Drill(ctx, args, func(name string) string { return variables[name] }, out)
 	case "probe":
 		variables := env.ToMap(environ)
 		return cli.Probe(ctx, args, func(name string) string { return variables[name] }, out)
+	case "rules":
+		variables := env.ToMap(environ)
+		return cli.Rules(ctx, args, func(name string) string { return variables[name] }, os.Stdin, out)
 	case "discover":
 		return cli.Discover(ctx, cli.ThisMachine(), args, out)
 	}

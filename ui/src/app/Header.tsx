@@ -17,7 +17,7 @@ import { RangePicker } from "./RangePicker";
 export function Header({ rangeOpen, onRangeOpen, onPalette }: { rangeOpen: boolean; onRangeOpen: (open: boolean) => void; onPalette: () => void }) {
   const { step } = useRange();
   return (
-    <header className="flex min-h-12 flex-wrap items-center gap-x-3 gap-y-1 border-b border-line bg-s1 px-3 py-1.5">
+    <header className="flex min-h-12 print:hidden flex-wrap items-center gap-x-3 gap-y-1 border-b border-line bg-s1 px-3 py-1.5">
       <ProjectSwitcher />
       <button
         type="button"

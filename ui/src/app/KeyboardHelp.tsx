@@ -18,11 +18,19 @@ const groups: { name: string; keys: [string, string][] }[] = [
     name: "Go to",
     keys: [
       ["g o", "Overview"],
+      ["g a", "Incidents"],
       ["g l", "Logs"],
       ["g m", "Metrics"],
       ["g e", "Errors"],
       ["g c", "Monitors"],
+      ["g n", "On call"],
+      ["g s", "Silences"],
+      ["g d", "Digest"],
       ["g p", "Probes"],
+      ["g r", "Rules"],
+      ["g v", "Receivers"],
+      ["g t", "Routes"],
+      ["g y", "Deliveries"],
     ],
   },
   {
@@ -34,6 +42,21 @@ const groups: { name: string; keys: [string, string][] }[] = [
       ["o", "Open"],
       ["Esc", "Close"],
       ["e", "Edit the monitor"],
+      ["n", "New rule or receiver"],
+    ],
+  },
+  {
+    name: "Rule",
+    keys: [
+      [`${modifier.trim()} S`, "Save the rule"],
+      ["y", "Show or hide its YAML"],
+    ],
+  },
+  {
+    name: "An incident",
+    keys: [
+      ["a", "Acknowledge"],
+      ["n", "Write a note"],
     ],
   },
   {

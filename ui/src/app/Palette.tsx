@@ -1,7 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { Command } from "cmdk";
-import { Clock, Contrast, FolderOpen, Keyboard, Link2, Plus, RefreshCw, Settings, type LucideIcon } from "lucide-react";
+import { BellOff, Clock, Contrast, FolderOpen, Keyboard, Link2, Plus, RefreshCw, Settings, type LucideIcon } from "lucide-react";
 import type { ReactNode } from "react";
 import { Dialog } from "../components/Dialog";
 import { Kbd } from "../components/Page";
@@ -10,7 +10,7 @@ import { setPref, usePref } from "../lib/prefs";
 import { sessionQuery } from "../lib/query";
 import { freeze, presets } from "../lib/range";
 import { useRange } from "../lib/useRange";
-import { pages } from "./pages";
+import { morePages, pages, rulePages } from "./pages";
 
 const group =
   "[&_[cmdk-group-heading]]:px-3 [&_[cmdk-group-heading]]:pt-2 [&_[cmdk-group-heading]]:pb-1 [&_[cmdk-group-heading]]:text-tiny [&_[cmdk-group-heading]]:text-muted";
@@ -41,13 +41,19 @@ export function Palette({ onClose, onKeys, onRange }: { onClose: () => void; onK
         <Command.List className="max-h-[60vh] overflow-auto p-1">
           <Command.Empty className="p-4 text-muted">Nothing has that name.</Command.Empty>
           <Command.Group heading="Pages" className={group}>
-            {pages.map((page) => (
+            {[...pages, ...rulePages.slice(1), ...morePages].map((page) => (
               <Item key={page.to} icon={page.icon} hint={`g ${page.key}`} onSelect={run(() => void navigate({ to: page.to, params: { project: param } }))}>
                 {page.name}
               </Item>
             ))}
             <Item icon={Plus} onSelect={run(() => void navigate({ to: "/p/$project/new-monitor", params: { project: param } }))}>
               New monitor
+            </Item>
+            <Item icon={BellOff} onSelect={run(() => void navigate({ to: "/p/$project/new-silence", params: { project: param } }))}>
+              New silence
+            </Item>
+            <Item icon={Plus} onSelect={run(() => void navigate({ to: "/p/$project/rules/new", params: { project: param } }))}>
+              New rule
             </Item>
             <Item icon={Settings} onSelect={run(() => void navigate({ to: "/p/$project/settings", params: { project: param } }))}>
               Project settings

@@ -1,10 +1,12 @@
+import { useQuery } from "@tanstack/react-query";
 import { Link, Outlet, useLocation, useNavigate } from "@tanstack/react-router";
 import { CircleHelp } from "lucide-react";
 import { lazy, Suspense, useEffect, useRef, useState } from "react";
+import { openIncidentsQuery } from "../lib/alerting";
 import { useKeys } from "../lib/keys";
 import { useAnnounced, useProject } from "../lib/page";
 import { RangeProvider, useRange } from "../lib/useRange";
-import { pages } from "./pages";
+import { morePages, pages, rulePages } from "./pages";
 import { Logo } from "../components/Logo";
 
 const Header = lazy(() => import("./Header").then((m) => ({ default: m.Header })));
@@ -51,11 +53,11 @@ function Frame() {
       field?.select();
       return field !== null;
     },
-    ...Object.fromEntries(pages.map((page) => [`g ${page.key}`, () => void navigate({ to: page.to, params: { project: param } })])),
+    ...Object.fromEntries([...pages, ...rulePages, ...morePages].map((page) => [`g ${page.key}`, () => void navigate({ to: page.to, params: { project: param } })])),
   });
 
   return (
-    <div className="grid h-dvh grid-cols-[56px_minmax(0,1fr)] grid-rows-[auto_minmax(0,1fr)] max-md:grid-cols-[minmax(0,1fr)] max-md:grid-rows-[auto_minmax(0,1fr)_auto]">
+    <div className="grid h-dvh print:block print:h-auto grid-cols-[56px_minmax(0,1fr)] grid-rows-[auto_minmax(0,1fr)] max-md:grid-cols-[minmax(0,1fr)] max-md:grid-rows-[auto_minmax(0,1fr)_auto]">
       <a href="#main" className="absolute left-2 z-50 -translate-y-20 rounded bg-accent px-3 py-1.5 text-accent-ink focus:translate-y-2">
         Skip to the page
       </a>
@@ -63,7 +65,7 @@ function Frame() {
       <Suspense fallback={<div className="min-h-12 border-b border-line bg-s1 max-md:min-h-[88px]" />}>
         <Header rangeOpen={rangeOpen} onRangeOpen={setRangeOpen} onPalette={() => setOver("palette")} />
       </Suspense>
-      <main id="main" ref={main} tabIndex={-1} className="relative overflow-auto">
+      <main id="main" ref={main} tabIndex={-1} className="relative overflow-auto print:overflow-visible">
         <Suspense>
           <Outlet />
         </Suspense>
@@ -82,7 +84,7 @@ function Rail({ onHelp }: { onHelp: () => void }) {
   return (
     <nav
       aria-label="Pages"
-      className="row-span-2 flex flex-col items-stretch border-r border-line bg-s1 max-md:order-last max-md:row-span-1 max-md:flex-row max-md:border-t max-md:border-r-0 max-md:pb-[env(safe-area-inset-bottom)]"
+      className="row-span-2 flex flex-col print:hidden items-stretch border-r border-line bg-s1 max-md:order-last max-md:row-span-1 max-md:flex-row max-md:border-t max-md:border-r-0 max-md:pb-[env(safe-area-inset-bottom)]"
     >
       <Link to="/" aria-label="Midwatch" className="flex h-12 items-center justify-center max-md:hidden">
         <Logo />
@@ -98,6 +100,7 @@ function Rail({ onHelp }: { onHelp: () => void }) {
         >
           <span aria-hidden className="absolute inset-y-2 left-0 w-[2px] rounded-full bg-accent opacity-0 max-md:inset-x-6 max-md:inset-y-auto max-md:top-0 max-md:h-[2px] max-md:w-auto" />
           <Icon size={18} strokeWidth={1.75} aria-hidden />
+          {key === "a" && <OpenDot />}
           <span className="text-[10px] leading-3 tracking-tight">{name}</span>
         </Link>
       ))}
@@ -111,6 +114,18 @@ function Rail({ onHelp }: { onHelp: () => void }) {
         <CircleHelp size={18} strokeWidth={1.75} aria-hidden />
       </button>
     </nav>
+  );
+}
+
+/** There only while an incident is open. */
+function OpenDot() {
+  const { project } = useProject();
+  const open = useQuery(openIncidentsQuery(project)).data?.length ?? 0;
+  if (open === 0) return null;
+  return (
+    <span className="absolute top-2 left-1/2 ml-1.5 size-[10px] rounded-full border-2 border-s1 bg-bar-bad">
+      <span className="sr-only">{open} open</span>
+    </span>
   );
 }
 

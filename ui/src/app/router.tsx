@@ -10,7 +10,24 @@ import {
   type ErrorComponentProps,
 } from "@tanstack/react-router";
 import { ErrorNote } from "../components/Page";
-import { issueAddress, issuesAddress, logsAddress, metricsAddress, monitorsAddress, rangeAddress, signInAddress } from "../lib/addresses";
+import {
+  digestAddress,
+  incidentsAddress,
+  deliveriesAddress,
+  issueAddress,
+  issuesAddress,
+  logsAddress,
+  metricsAddress,
+  monitorsAddress,
+  newSilenceAddress,
+  oncallAddress,
+  rangeAddress,
+  signInAddress,
+  silencesAddress,
+  newRuleAddress,
+  receiversAddress,
+  rulesAddress,
+} from "../lib/addresses";
 import { ApiError } from "../lib/api";
 import { pref, setPref } from "../lib/prefs";
 import { queryClient, sessionQuery } from "../lib/query";
@@ -149,6 +166,71 @@ const newMonitor = createRoute({
   component: lazyRouteComponent(() => import("../features/monitors/NewMonitorPage"), "NewMonitorPage"),
 });
 
+const incidents = createRoute({
+  getParentRoute: () => project,
+  path: "incidents",
+  validateSearch: incidentsAddress,
+  component: lazyRouteComponent(() => import("../features/incidents/IncidentsPage"), "IncidentsPage"),
+});
+
+const incident = createRoute({
+  getParentRoute: () => project,
+  path: "incidents/$incident",
+  component: lazyRouteComponent(() => import("../features/incidents/IncidentPage"), "IncidentPage"),
+});
+
+const oncall = createRoute({
+  getParentRoute: () => project,
+  path: "oncall",
+  validateSearch: oncallAddress,
+  component: lazyRouteComponent(() => import("../features/oncall/OncallPage"), "OncallPage"),
+});
+
+const editOncall = createRoute({
+  getParentRoute: () => project,
+  path: "oncall/$kind/$id",
+  component: lazyRouteComponent(() => import("../features/oncall/EditPage"), "EditPage"),
+});
+
+const newOncall = createRoute({
+  getParentRoute: () => project,
+  path: "new-oncall/$kind",
+  component: lazyRouteComponent(() => import("../features/oncall/EditPage"), "NewPage"),
+});
+
+const silences = createRoute({
+  getParentRoute: () => project,
+  path: "silences",
+  validateSearch: silencesAddress,
+  component: lazyRouteComponent(() => import("../features/silences/SilencesPage"), "SilencesPage"),
+});
+
+const newSilence = createRoute({
+  getParentRoute: () => project,
+  path: "new-silence",
+  validateSearch: newSilenceAddress,
+  component: lazyRouteComponent(() => import("../features/silences/NewSilencePage"), "NewSilencePage"),
+});
+
+const editWindow = createRoute({
+  getParentRoute: () => project,
+  path: "silences/windows/$id",
+  component: lazyRouteComponent(() => import("../features/silences/WindowPage"), "EditWindowPage"),
+});
+
+const newWindow = createRoute({
+  getParentRoute: () => project,
+  path: "new-window",
+  component: lazyRouteComponent(() => import("../features/silences/WindowPage"), "NewWindowPage"),
+});
+
+const digest = createRoute({
+  getParentRoute: () => project,
+  path: "digest",
+  validateSearch: digestAddress,
+  component: lazyRouteComponent(() => import("../features/digest/DigestPage"), "DigestPage"),
+});
+
 const probes = createRoute({
   getParentRoute: () => project,
   path: "probes",
@@ -165,6 +247,46 @@ const newProbe = createRoute({
   getParentRoute: () => project,
   path: "new-probe",
   component: lazyRouteComponent(() => import("../features/probes/ProbePage"), "NewProbePage"),
+});
+
+const rules = createRoute({
+  getParentRoute: () => project,
+  path: "rules",
+  validateSearch: rulesAddress,
+  component: lazyRouteComponent(() => import("../features/rules/RulesPage"), "RulesPage"),
+});
+
+const newRule = createRoute({
+  getParentRoute: () => project,
+  path: "rules/new",
+  validateSearch: newRuleAddress,
+  component: lazyRouteComponent(() => import("../features/rules/NewRulePage"), "NewRulePage"),
+});
+
+const rule = createRoute({
+  getParentRoute: () => project,
+  path: "rules/$id",
+  component: lazyRouteComponent(() => import("../features/rules/RulePage"), "RulePage"),
+});
+
+const receivers = createRoute({
+  getParentRoute: () => project,
+  path: "receivers",
+  validateSearch: receiversAddress,
+  component: lazyRouteComponent(() => import("../features/receivers/ReceiversPage"), "ReceiversPage"),
+});
+
+const routes = createRoute({
+  getParentRoute: () => project,
+  path: "routes",
+  component: lazyRouteComponent(() => import("../features/routes/RoutesPage"), "RoutesPage"),
+});
+
+const deliveries = createRoute({
+  getParentRoute: () => project,
+  path: "deliveries",
+  validateSearch: deliveriesAddress,
+  component: lazyRouteComponent(() => import("../features/deliveries/DeliveriesPage"), "DeliveriesPage"),
 });
 
 const settings = createRoute({
@@ -220,7 +342,38 @@ export const router = createRouter({
     home,
     signin,
     newProject,
-    project.addChildren([projectHome, overview, logs, metrics, issues, issue, monitors, monitor, editMonitor, newMonitor, probes, probe, newProbe, settings]),
+    project.addChildren([
+      projectHome,
+      overview,
+      logs,
+      metrics,
+      issues,
+      issue,
+      monitors,
+      monitor,
+      editMonitor,
+      newMonitor,
+      probes,
+      probe,
+      newProbe,
+      incidents,
+      incident,
+      oncall,
+      editOncall,
+      newOncall,
+      silences,
+      newSilence,
+      editWindow,
+      newWindow,
+      digest,
+      rules,
+      newRule,
+      rule,
+      receivers,
+      routes,
+      deliveries,
+      settings,
+    ]),
   ]),
   parseSearch,
   stringifySearch,

@@ -23,6 +23,16 @@ interface ChartProps {
   onBack: () => void;
   /** The series that is brought out; the others step back. */
   lit?: string | undefined;
+  /** Spans of time behind the lines, such as nights or when a rule fired; the token is a colour. */
+  bands?: readonly Band[] | undefined;
+  /** A value that is drawn as a line across, and kept in sight. */
+  limit?: number | undefined;
+}
+
+export interface Band extends Range {
+  token: string;
+  /** Of the colour; 1 hides what is behind it. */
+  alpha: number;
 }
 
 interface Hover {
@@ -33,7 +43,7 @@ interface Hover {
 
 /** Time against values on a canvas: crosshair, table of values, drag to zoom, double click to go back. */
 export function Chart(props: ChartProps) {
-  const { label, times, series, range, kind = "lines", height, format, lit } = props;
+  const { label, times, series, range, kind = "lines", height, format, lit, bands, limit } = props;
   const zone = usePref("zone");
   const now = useNow();
   const theme = useShownTheme();
@@ -67,6 +77,11 @@ export function Chart(props: ChartProps) {
           y: {
             range: (_, min, max) => {
               if (latest.current.kind === "bars") return [0, Math.max(max ?? 0, 1) * 1.05];
+              const { limit } = latest.current;
+              if (limit !== undefined) {
+                min = Math.min(min ?? limit, limit);
+                max = Math.max(max ?? limit, limit);
+              }
               if (min === null || max === null) return [0, 1];
               // From zero, unless that would flatten what moves far above it; what hardly moves shall look so.
               const low = min >= 0 && (min < 0.6 * max || max - min < 0.02 * max) ? 0 : min;
@@ -117,6 +132,38 @@ export function Chart(props: ChartProps) {
           ),
         ],
         hooks: {
+          drawClear: [
+            (self) => {
+              const { left, top, width, height: high } = self.bbox;
+              for (const { from, to, token, alpha } of latest.current.bands ?? []) {
+                const start = Math.max(self.valToPos(from / 1000, "x", true), left);
+                const end = Math.min(self.valToPos(to / 1000, "x", true), left + width);
+                if (end < start) continue;
+                self.ctx.save();
+                self.ctx.globalAlpha = alpha;
+                self.ctx.fillStyle = ink(token);
+                self.ctx.fillRect(start, top, Math.max(end - start, devicePixelRatio), high);
+                self.ctx.restore();
+              }
+            },
+          ],
+          draw: [
+            (self) => {
+              const { limit } = latest.current;
+              if (limit === undefined) return;
+              const { left, width } = self.bbox;
+              const y = Math.round(self.valToPos(limit, "y", true)) + 0.5;
+              self.ctx.save();
+              self.ctx.strokeStyle = ink("--bad");
+              self.ctx.lineWidth = devicePixelRatio;
+              self.ctx.setLineDash([6 * devicePixelRatio, 4 * devicePixelRatio]);
+              self.ctx.beginPath();
+              self.ctx.moveTo(left, y);
+              self.ctx.lineTo(left + width, y);
+              self.ctx.stroke();
+              self.ctx.restore();
+            },
+          ],
           setSelect: [
             (self) => {
               const { left, width } = self.select;
@@ -159,7 +206,7 @@ export function Chart(props: ChartProps) {
   useEffect(() => {
     const values = series.map((one) => one.values);
     plot.current?.setData([times.map((time) => time / 1000), ...(kind === "bars" ? stack(values) : values)] as uPlot.AlignedData);
-  }, [times, series, range, kind, shape, height, theme, zone, format]);
+  }, [times, series, range, kind, shape, height, theme, zone, format, bands, limit]);
 
   useEffect(() => {
     const u = plot.current;

@@ -1,4 +1,4 @@
-import type { Aggregate, Level, MonitorStatus } from "./api";
+import type { Aggregate, DeliveryState, Level, Lifecycle, MonitorStatus, ReceiverKind, RuleClass, Severity } from "./api";
 import { defaultRange, resolve } from "./range";
 import { list, oneOf, text, type Search } from "./search";
 
@@ -81,6 +81,69 @@ export function monitorsAddress(search: Search): MonitorsAddress {
   return { status: status.length ? status : undefined };
 }
 
+export const ruleStates = ["live", "shadow", "rehearsed", "draft", "paused"] as const satisfies readonly Lifecycle[];
+export const severities = ["page", "ticket", "mail"] as const satisfies readonly Severity[];
+export const ruleClasses = ["symptom", "leading", "cause"] as const satisfies readonly RuleClass[];
+
+export interface RulesAddress {
+  /** A part of a rule's name, service or sentence. */
+  q?: string | undefined;
+  state?: Lifecycle[] | undefined;
+  severity?: Severity | undefined;
+  class?: RuleClass | undefined;
+  /** Only rules that are open, or that are not evaluated as they should. */
+  only?: "open" | "problem" | undefined;
+}
+
+export function rulesAddress(search: Search): RulesAddress {
+  const asked = list(search.state);
+  const state = ruleStates.filter((one) => asked?.includes(one));
+  return {
+    q: text(search.q, 200),
+    state: state.length ? state : undefined,
+    severity: oneOf(search.severity, severities),
+    class: oneOf(search.class, ruleClasses),
+    only: oneOf(search.only, ["open", "problem"]),
+  };
+}
+
+export interface NewRuleAddress {
+  template?: string | undefined;
+  service?: string | undefined;
+  monitor?: string | undefined;
+}
+
+export function newRuleAddress(search: Search): NewRuleAddress {
+  return { template: text(search.template, 40), service: text(search.service, 200), monitor: text(search.monitor, 200) };
+}
+
+export const receiverKinds = ["email", "slack", "pagerduty", "webhook", "discord", "teams", "telegram", "opsgenie"] as const satisfies readonly ReceiverKind[];
+
+export interface ReceiversAddress {
+  /** The receiver whose details are open. */
+  open?: string | undefined;
+  /** The kind of which a new one is made. */
+  add?: ReceiverKind | undefined;
+}
+
+export function receiversAddress(search: Search): ReceiversAddress {
+  return { open: text(search.open, 100), add: oneOf(search.add, receiverKinds) };
+}
+
+export const deliveryStates = ["due", "sending", "done", "folded", "withdrawn", "failed"] as const satisfies readonly DeliveryState[];
+
+export interface DeliveriesAddress {
+  receiver?: string | undefined;
+  incident?: string | undefined;
+  state?: DeliveryState | undefined;
+  /** The key of the delivery whose details are open. */
+  open?: string | undefined;
+}
+
+export function deliveriesAddress(search: Search): DeliveriesAddress {
+  return { receiver: text(search.receiver, 100), incident: text(search.incident, 100), state: oneOf(search.state, deliveryStates), open: text(search.open, 255) };
+}
+
 export const issueSorts = ["last", "first", "events", "users"] as const;
 export type IssueSort = (typeof issueSorts)[number];
 
@@ -100,4 +163,59 @@ export interface IssueAddress {
 
 export function issueAddress(search: Search): IssueAddress {
   return { event: text(search.event, 32), raw: oneOf(search.raw, ["1"]) };
+}
+
+export const incidentStates = ["open", "resolved"] as const;
+export type IncidentState = (typeof incidentStates)[number];
+
+export interface IncidentsAddress {
+  /** Only incidents in this state. */
+  state?: IncidentState | undefined;
+  /** Only incidents of these severities. */
+  severity?: Severity[] | undefined;
+}
+
+export function incidentsAddress(search: Search): IncidentsAddress {
+  const asked = list(search.severity);
+  const severity = severities.filter((one) => asked?.includes(one));
+  return { state: oneOf(search.state, incidentStates), severity: severity.length ? severity : undefined };
+}
+
+export const oncallTabs = ["calendar", "policies", "teams", "people"] as const;
+export type OncallTab = (typeof oncallTabs)[number];
+
+export interface OncallAddress {
+  tab?: OncallTab | undefined;
+  /** The Monday with which the calendar begins, 2026-08-17; this week's when absent. */
+  week?: string | undefined;
+}
+
+export function oncallAddress(search: Search): OncallAddress {
+  const week = text(search.week, 10);
+  return { tab: oneOf(search.tab, oncallTabs), week: week && /^\d{4}-\d\d-\d\d$/.test(week) && !Number.isNaN(Date.parse(week)) ? week : undefined };
+}
+
+export interface SilencesAddress {
+  tab?: "maintenance" | undefined;
+}
+
+export function silencesAddress(search: Search): SilencesAddress {
+  return { tab: oneOf(search.tab, ["maintenance"]) };
+}
+
+export interface NewSilenceAddress {
+  /** Conditions as text, such as service="checkout", one each. */
+  match?: string[] | undefined;
+}
+
+export function newSilenceAddress(search: Search): NewSilenceAddress {
+  return { match: list(search.match, 20) };
+}
+
+export interface DigestAddress {
+  team?: string | undefined;
+}
+
+export function digestAddress(search: Search): DigestAddress {
+  return { team: text(search.team, 100) };
 }

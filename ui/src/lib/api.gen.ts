@@ -148,6 +148,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/projects/{project}/rules/rehearse": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What a rule would have done in the last days, without keeping it */
+        post: operations["rehearseRule"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/projects/{project}/rules/{id}": {
         parameters: {
             query?: never;
@@ -1389,10 +1409,10 @@ export interface components {
         };
         Notice: {
             /**
-             * @description disk_full_removed: the oldest data was removed before its time, because the disk was nearly full
+             * @description disk_full_removed: the oldest data was removed before its time, because the disk was nearly full; alerting_blind: pages may come late, or did
              * @enum {string}
              */
-            kind: "disk_full_removed";
+            kind: "disk_full_removed" | "alerting_blind";
             /** Format: date-time */
             at: string;
             /** @example Logs of 12 Oct were removed early because the disk was nearly full: 4 % free */
@@ -1469,6 +1489,63 @@ export interface components {
          * @example 5m
          */
         Duration: string;
+        RehearsalAsk: {
+            rule: components["schemas"]["Rule"];
+            /** @default 7 */
+            days: number;
+        };
+        Rehearsal: {
+            /** Format: int64 */
+            took_ms: number;
+            /** Format: date-time */
+            from: string;
+            /** Format: date-time */
+            to: string;
+            pages: number;
+            pages_at_night: number;
+            tickets: number;
+            mails: number;
+            self_resolved: number;
+            held: number;
+            days: {
+                date: string;
+                pages: number;
+                tickets: number;
+                mails: number;
+            }[];
+            incidents: {
+                id: string;
+                title: string;
+                /** Format: date-time */
+                from: string;
+                /** Format: date-time */
+                to: string;
+                caught: boolean;
+                /** Format: int64 */
+                after_seconds: number;
+            }[];
+            firings: {
+                group: string;
+                level: string;
+                /** Format: date-time */
+                from: string;
+                /** Format: date-time */
+                to: string;
+                worst: number;
+                reason: string;
+            }[];
+            series: {
+                group: string;
+                points: number[][];
+            }[];
+            threshold: number | null;
+            heat: {
+                thresholds: number[];
+                holds: number[];
+                pages: number[][];
+            };
+            problems: components["schemas"]["Problem"][];
+        };
         /** @description An alert rule as a person writes it. What is left out is the default of its kind; the effective rule in an answer has all of it. */
         Rule: {
             id: string;
@@ -1971,7 +2048,7 @@ export interface components {
             active: boolean;
             /**
              * Format: date-time
-             * @description When it holds next
+             * @description When it holds next, or has held since
              */
             next_from?: string;
             /** Format: date-time */
@@ -2145,7 +2222,7 @@ export interface components {
             wait_until?: string;
             /** @description The timeline, oldest first */
             entries: components["schemas"]["IncidentEntry"][];
-            /** @description Who was told */
+            /** @description Who was told, oldest first */
             deliveries: components["schemas"]["Delivery"][];
             /** @description What was known when people were first told; absent until it is put together */
             dossier?: {
@@ -2244,6 +2321,23 @@ export interface components {
             replicas: string[];
             /** @description Oldest first */
             hours: components["schemas"]["AlertingHour"][];
+            last_drill?: components["schemas"]["FireDrill"];
+        };
+        /** @description A metric that was sent like any other, until the page that it made was delivered; nobody is woken by it */
+        FireDrill: {
+            /**
+             * Format: date-time
+             * @description When it began
+             */
+            at: string;
+            /**
+             * Format: int64
+             * @description Until its page was delivered
+             */
+            took_ms: number;
+            ok: boolean;
+            /** @example The fire drill's page was delivered after 58.4s */
+            message: string;
         };
         AlertingHour: {
             /** Format: date-time */
@@ -3127,6 +3221,34 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RuleVerdict"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    rehearseRule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RehearsalAsk"];
+            };
+        };
+        responses: {
+            /** @description What it would have done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rehearsal"];
                 };
             };
             default: components["responses"]["Error"];

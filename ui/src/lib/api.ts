@@ -36,6 +36,44 @@ export type Durations = Schemas["Durations"];
 export type Badges = Schemas["Badges"];
 export type Retention = Schemas["Retention"];
 export type RetentionDays = Schemas["RetentionDays"];
+export type Severity = Schemas["Severity"];
+export type Incident = Schemas["Incident"];
+export type IncidentDetail = Schemas["IncidentDetail"];
+export type IncidentInstance = Schemas["IncidentInstance"];
+export type IncidentEntry = Schemas["IncidentEntry"];
+export type Delivery = Schemas["Delivery"];
+export type Matcher = Schemas["Matcher"];
+export type Silence = Schemas["StoredSilence"];
+export type NewSilence = Schemas["NewSilence"];
+export type StoredWindow = Schemas["StoredWindow"];
+export type MaintenanceWindow = Schemas["MaintenanceWindow"];
+export type Hours = Schemas["Hours"];
+export type OncallSchedule = Schemas["OncallSchedule"];
+export type OncallLayer = Schemas["OncallLayer"];
+export type OncallShift = Schemas["OncallShift"];
+export type OncallGap = Schemas["OncallGap"];
+export type Team = Schemas["Team"];
+export type Person = Schemas["Person"];
+export type Policy = Schemas["Policy"];
+export type Digest = Schemas["Digest"];
+export type Problem = Schemas["Problem"];
+export type Rule = Schemas["Rule"];
+export type RuleKind = Schemas["RuleKind"];
+export type RuleClass = Schemas["RuleClass"];
+export type RuleLevel = Schemas["RuleLevel"];
+export type RuleVerdict = Schemas["RuleVerdict"];
+export type StoredRule = Schemas["StoredRule"];
+export type Lifecycle = Schemas["Lifecycle"];
+export type Transition = Schemas["Transition"];
+export type Receiver = Schemas["Receiver"];
+export type ReceiverKind = Receiver["kind"];
+export type StoredReceiver = Schemas["StoredReceiver"];
+export type DeliveryDetail = Schemas["DeliveryDetail"];
+export type DeliveryState = Schemas["DeliveryState"];
+export type DeliveryTry = Schemas["DeliveryTry"];
+export type Route = Schemas["Route"];
+export type StoredRoutes = Schemas["StoredRoutes"];
+export type Alerting = Schemas["Alerting"];
 
 /** What the API answers when it cannot do what was asked; unreachable is for no answer at all. */
 export type ErrorCode = Schemas["Error"]["code"] | "unreachable";
@@ -43,12 +81,15 @@ export type ErrorCode = Schemas["Error"]["code"] | "unreachable";
 export class ApiError extends Error {
   readonly code: ErrorCode;
   readonly requestId: string;
+  /** Of unprocessable: all that is wrong, by field. */
+  readonly problems: readonly Problem[];
 
-  constructor(code: ErrorCode, message: string, requestId = "") {
+  constructor(code: ErrorCode, message: string, requestId = "", problems: readonly Problem[] = []) {
     super(message);
     this.name = "ApiError";
     this.code = code;
     this.requestId = requestId;
+    this.problems = problems;
   }
 }
 
@@ -76,6 +117,7 @@ client.use({
       body.code ?? byStatus[response.status] ?? "internal",
       body.message ?? `The server answered ${response.status}.`,
       body.request_id ?? id,
+      body.problems,
     );
   },
 });

@@ -2,12 +2,15 @@ import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { CalendarCheck, ChartLine, OctagonAlert, ScrollText, type LucideIcon } from "lucide-react";
 import type { ReactNode } from "react";
+import { buttonClass } from "../../components/Button";
 import { IssueLine } from "../../components/IssueLine";
 import { StatusWord } from "../../components/MonitorStatus";
 import { Notices } from "../../components/Notices";
 import { Await, Empty, PageHead, Panel, Skeleton, When } from "../../components/Page";
 import { Sparkline } from "../../components/Sparkline";
-import { api, data, type Monitor, type Overview, type Signal, type Signals } from "../../lib/api";
+import { digestQuery, openIncidentsQuery } from "../../lib/alerting";
+import { api, data, type Incident, type Monitor, type Overview, type Signal, type Signals } from "../../lib/api";
+import { linesOf, withIncidents } from "../../lib/digest";
 import { compact, count, duration, percent, plural } from "../../lib/format";
 import { useAnswer, useNow, useProject, useTitle } from "../../lib/page";
 import { edges, monitorsQuery } from "../../lib/query";
@@ -20,7 +23,7 @@ import { useSignals } from "../setup/useSignals";
 
 export function OverviewPage() {
   const { project } = useProject();
-  const { range, words, raw } = useRange();
+  const { range, words, raw, zone } = useRange();
   const signals = useSignals("logs", "metrics", "errors", "checkins");
   const now = useNow();
   const overviewKey = ["overview", project, range.from, range.to];
@@ -34,11 +37,14 @@ export function OverviewPage() {
   );
   const monitors = useStay(useQuery({ ...monitorsQuery(project, range), placeholderData: keepPreviousData }), String(project));
   const nothing = signals && !Object.values(signals).some((one) => one.received) && monitors.data?.length === 0;
-  const sentence = overview.data && overviewSentence(overview.data, monitors.data, words, now);
+  const open = useQuery(openIncidentsQuery(project)).data ?? [];
+  const digest = useQuery(digestQuery(project, undefined)).data;
+  const sentence =
+    overview.data && withIncidents(overviewSentence(overview.data, monitors.data, words, now), open, digest ? linesOf(digest, "healed") : 0, zone, now);
   useTitle(nothing ? "Waiting for data" : sentence, "Overview");
   useAnswer(nothing ? "Nothing has arrived yet" : sentence, `${project} ${raw.from} ${raw.to}`);
 
-  if (nothing) {
+  if (nothing && open.length === 0) {
     return (
       <>
         <Notices />
@@ -48,7 +54,11 @@ export function OverviewPage() {
   }
   return (
     <>
-      <PageHead title={sentence ?? "Overview"} busy={overview.isPlaceholderData} />
+      <PageHead
+        title={sentence ?? "Overview"}
+        busy={overview.isPlaceholderData}
+        actions={open.length > 0 ? <OpenIncident incidents={open} /> : undefined}
+      />
       <Notices />
       <Await query={overview} queryKey={overviewKey} skeleton={<Skeleton rows={10} />}>
         {(found) => (
@@ -79,6 +89,21 @@ export function OverviewPage() {
         )}
       </Await>
     </>
+  );
+}
+
+/** To the incident that needs a person, or to all of them. */
+function OpenIncident({ incidents }: { incidents: Incident[] }) {
+  const { param } = useProject();
+  const look = buttonClass("primary");
+  return incidents.length === 1 ? (
+    <Link to="/p/$project/incidents/$incident" params={{ project: param, incident: incidents[0]!.id }} className={look}>
+      Open the incident
+    </Link>
+  ) : (
+    <Link to="/p/$project/incidents" params={{ project: param }} search={{ state: "open" }} className={look}>
+      Open incidents
+    </Link>
   );
 }
 
