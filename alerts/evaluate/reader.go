@@ -52,7 +52,7 @@ func NewReader(store *telemetry.Store, project uint32) *Reader {
 
 // index is what is known of the series of some metrics.
 type index struct {
-	generation int
+	generation *int      // new with each reading of the index, and no other reader's
 	from       int64     // what ended before is not in it; Unix seconds
 	readAt     time.Time // by the slots' clock
 	asked      map[string]bool
@@ -290,7 +290,7 @@ func (r *Reader) know(ctx context.Context, asks []Ask, names []string, from, to 
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
-	next := index{generation: x.generation + 1, from: from - int64(indexReach/time.Second), readAt: now, asked: map[string]bool{}, metrics: map[string]*metricSeries{}}
+	next := index{generation: new(int), from: from - int64(indexReach/time.Second), readAt: now, asked: map[string]bool{}, metrics: map[string]*metricSeries{}}
 	sc, err := r.scope(next.from, to)
 	if err != nil {
 		return err

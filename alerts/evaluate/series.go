@@ -36,7 +36,7 @@ type metricPlan struct {
 	options [][]source
 
 	// What is known of the series as of a generation of the index.
-	generation int
+	generation *int
 	chosen     []source
 	series     map[uint64]place
 	groups     map[string]int

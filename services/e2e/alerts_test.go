@@ -705,6 +705,9 @@ func (d *distributed) awaitGoodBoxes() {
 // TestShardsChangeTheirOwner kills a replica while what it evaluates becomes bad, and freezes one.
 func TestShardsChangeTheirOwner(t *testing.T) {
 	const projects, each, all = 6, 5, 30
+	if alertsPlan(t) < longAlerts {
+		t.Skip("leases take their time: `make chaos` runs it")
+	}
 	d := newDistributed(t, newReceivers(t, 1))
 	keys := []string{key}
 	db, err := catalog.Open(t.Context(), d.cfg)
