@@ -247,7 +247,7 @@ func deliveriesOf(rows []catalog.OutboxRow) []Delivery {
 		out[i] = Delivery{
 			Key: row.Key, Incident: unless(row.Incident), Receiver: row.Receiver, Action: row.Action, Severity: rule.Severity(row.Severity),
 			State: DeliveryState(row.State), CreatedAt: row.CreatedAt, DueAt: row.DueAt, DoneAt: unless(row.DoneAt), Attempts: row.Attempts,
-			Uncertain: row.Uncertain, LastError: unless(row.LastError), Reference: unless(row.Reference),
+			Uncertain: row.Uncertain, LastError: unless(row.LastError), Reference: unless(row.Reference), Title: unless(row.Title),
 		}
 	}
 	return out

@@ -49,6 +49,8 @@ type OutboxRow struct {
 	Reference string
 	// Message is JSON of alerts/notify.
 	Message []byte
+	// Title is that of the incident; only Deliveries sets it.
+	Title string
 }
 
 const outboxColumns = `key, organisation_id, project, incident, seq, receiver, action, severity, rank, state,
@@ -167,12 +169,18 @@ type OutboxFilter struct {
 	Limit        int
 }
 
-// Deliveries returns rows of the outbox, newest first, without their messages.
+// Deliveries returns rows of the outbox, newest first, with the titles of their incidents instead of
+// their messages.
 func (db *DB) Deliveries(ctx context.Context, f OutboxFilter) ([]OutboxRow, error) {
 	rows, err := view(ctx, db, func(r runner) ([]OutboxRow, error) {
-		return many(ctx, r, scanOutbox, `SELECT `+strings.TrimSuffix(outboxColumns, "message")+`'' FROM outbox
-			WHERE organisation_id = $1 AND ($2 = '' OR receiver = $2) AND ($3 = '' OR incident = $3) AND ($4 = '' OR state = $4)
-			ORDER BY created_at DESC, key LIMIT $5`, f.Organisation, f.Receiver, f.Incident, f.State, min(max(f.Limit, 0), 1000))
+		return many(ctx, r, func(row scanner) (OutboxRow, error) {
+			o, err := scanOutbox(row)
+			o.Title, o.Message = string(o.Message), nil
+			return o, err
+		}, `SELECT `+prefixed("o.", strings.TrimSuffix(outboxColumns, ", message"))+`, coalesce(i.title, '')
+			FROM outbox o LEFT JOIN incidents i ON i.id = o.incident
+			WHERE o.organisation_id = $1 AND ($2 = '' OR o.receiver = $2) AND ($3 = '' OR o.incident = $3) AND ($4 = '' OR o.state = $4)
+			ORDER BY o.created_at DESC, o.key LIMIT $5`, f.Organisation, f.Receiver, f.Incident, f.State, min(max(f.Limit, 0), 1000))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("deliveries: %w", err)

@@ -145,7 +145,7 @@ await until("the blip to be seen", async () => (await transitions()).some((t) =>
 share = 0;
 await until("the blip to heal", async () => (await transitions()).some((t) => t.kind === "transient"));
 await page.goto(`${base}/p/1/digest`);
-await page.getByText(/checkout: .*% errors from/).first().waitFor();
+await page.getByText(/checkout: .*% errors/).first().waitFor();
 await look("digest");
 assert.ok(!(await transitions()).some((t) => t.kind === "fire"), "a blip has fired");
 
@@ -170,7 +170,7 @@ share = 0;
 await page.getByText(/Resolved: recovered/).first().waitFor({ timeout: 300_000 });
 await look("incident-resolved");
 await page.goto(`${base}/p/1/deliveries`);
-await page.getByText("trigger", { exact: false }).first().waitFor();
+await page.getByText("opened", { exact: true }).first().waitFor();
 await look("deliveries");
 
 // The disk.
