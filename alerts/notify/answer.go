@@ -86,6 +86,9 @@ func (c Client) Do(ctx context.Context, method, address string, header http.Head
 	if err != nil {
 		return Answer{}, &PermanentError{Broken: true, Reason: "the address is not valid"}
 	}
+	// Without it the transport does not send again by itself, after a reset, what has an idempotency key: the second
+	// answer would hide that the first attempt may have been taken.
+	req.GetBody = nil
 	if header != nil {
 		req.Header = header.Clone()
 	}

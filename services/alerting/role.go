@@ -35,6 +35,9 @@ import (
 // AllowVariable names the networks that are not public and to which messages may be sent.
 const AllowVariable = "MIDWATCH_RECEIVER_ALLOW"
 
+// alone is the name of the only replica there is.
+const alone = "alone"
+
 // Writer is the name under which the writer keeps its places on the bus.
 const Writer = "writer"
 
@@ -88,6 +91,9 @@ func NewRole(cfg Config, b *bus.Bus, db *catalog.DB, store *telemetry.Store, met
 		host = "replica"
 	}
 	replica, watermark := host+"-"+uuid.NewString()[:8], evaluate.NewWatermark(b, db, Writer)
+	if !db.Shared() {
+		replica = alone // what was killed is not waited for: nobody else can be at work
+	}
 	r.evaluator, err = evaluate.New(evaluate.Config{Replica: replica, Watermark: watermark}, db, store, r.desk, meter, log)
 	if err != nil {
 		return nil, err

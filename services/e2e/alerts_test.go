@@ -614,7 +614,7 @@ func apartAlerts(t *testing.T, seed uint64, alerts int, long bool) {
 		{"the second replica", func() { d.alerting[1].kill(); d.alerting[1].start() }},
 		{"PostgreSQL", func() { d.postgres.kill(); d.postgres.start(); d.postgres.await() }},
 	}
-	d.alarm.torment(seed, alerts, long, victims, d.awaitReady)
+	d.torment(seed, alerts, long, victims, d.awaitReady)
 }
 
 // distributed is roles in processes of their own, as many as alerting needs, and servers for them.

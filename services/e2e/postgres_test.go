@@ -112,7 +112,7 @@ func (p *postgresProcess) children() (pids []int) {
 	if err != nil {
 		return nil
 	}
-	for _, field := range bytes.Fields(text) {
+	for field := range bytes.FieldsSeq(text) {
 		if pid, err := strconv.Atoi(string(field)); err == nil {
 			pids = append(pids, pid)
 		}

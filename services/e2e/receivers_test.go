@@ -370,7 +370,9 @@ func (r *receivers) converse(conn net.Conn) {
 		case "EHLO", "HELO":
 			ok = say("250-receiver\r\n250 8BITMIME")
 		case "DATA":
-			ok = say("354 go on")
+			if !say("354 go on") {
+				return
+			}
 			body, err := in.ReadDotBytes()
 			if err != nil {
 				return

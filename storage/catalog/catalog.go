@@ -151,6 +151,9 @@ func (db *DB) openSQLite(path string) error {
 	return nil
 }
 
+// Shared reports whether other processes may use the catalog too. A SQLite file is its process's own.
+func (db *DB) Shared() bool { return db.dialect == postgresDialect }
+
 // Ping reports whether the database answers.
 func (db *DB) Ping(ctx context.Context) error {
 	// The writer first: it is what makes a fresh file a database in WAL mode.
