@@ -260,50 +260,77 @@ func (s *Sender) compose(ctx context.Context, row catalog.OutboxRow) (notify.Mes
 	if row.Incident == "" {
 		return m, true, nil
 	}
-	var of catalog.Incident
-	withdrawn := false
-	err := s.db.InTx(ctx, func(tx *catalog.Tx) (err error) {
-		withdrawn = false
-		if of, err = tx.Incident(ctx, row.Incident); err != nil {
-			return err
-		}
-		rows, err := tx.OutboxOf(ctx, row.Incident)
-		if err != nil {
-			return err
-		}
-		heard, stood := false, false
-		m.Told = nil
-		for _, o := range rows {
-			stood = stood || o.Key == m.InPlaceOf && o.State == catalog.OutboxDone
-			if o.Receiver == row.Receiver && o.Seq < row.Seq && (o.State == catalog.OutboxDone || o.Uncertain) && o.Action != string(notify.Notice) {
-				// What was told of the end of an episode counts until the next one.
-				heard = !notify.Action(o.Action).Ends()
-				m.Reference = cmp.Or(m.Reference, o.Reference)
-			}
-		}
-		opens := isFirst(m.Action)
-		if opens && of.State != catalog.IncidentOpen && row.Uncertain && !ends(rows, row) {
-			withdrawn = true
-			if err := s.end(ctx, tx, row, m, of); err != nil {
+	// Most messages are sent, and to find that out needs no place in the line of those who write.
+	of, err := s.db.Incident(ctx, row.Incident)
+	if err != nil {
+		return m, false, err
+	}
+	rows, err := s.db.OutboxOf(ctx, row.Incident)
+	if err != nil {
+		return m, false, err
+	}
+	if fate := fateOf(row, &m, of, rows); !fate.send {
+		send := false
+		err := s.db.InTx(ctx, func(tx *catalog.Tx) (err error) {
+			send = false
+			if of, err = tx.Incident(ctx, row.Incident); err != nil {
 				return err
 			}
-			return s.withdraw(ctx, tx, row, of, true, false)
+			if rows, err = tx.OutboxOf(ctx, row.Incident); err != nil {
+				return err
+			}
+			fate := fateOf(row, &m, of, rows)
+			if send = fate.send; send {
+				return nil
+			}
+			if fate.end {
+				if err := s.end(ctx, tx, row, m, of); err != nil {
+					return err
+				}
+			}
+			return s.withdraw(ctx, tx, row, of, fate.over, fate.stood)
+		})
+		if err != nil || !send {
+			return m, false, err
 		}
-		over := opens && of.State != catalog.IncidentOpen && !row.Uncertain
-		stood = stood && !row.Uncertain
-		if m.Action == notify.Notice || opens && !over && !stood || !opens && heard {
-			return nil
-		}
-		withdrawn = true
-		return s.withdraw(ctx, tx, row, of, over, stood)
-	})
-	if err != nil || withdrawn {
-		return m, false, err
 	}
 	if isFirst(m.Action) && s.cfg.Dossier != nil {
 		s.attach(ctx, &m, of)
 	}
 	return m, true, nil
+}
+
+// fate is what becomes of a row that is about to be sent.
+type fate struct {
+	// send says that it is sent; otherwise it is withdrawn: over because its incident is, stood because
+	// the receiver in whose place it is was told after all. end has its receiver told of the end, since
+	// it may know of the beginning.
+	send, over, stood, end bool
+}
+
+// fateOf decides, and sets the message's Reference.
+func fateOf(row catalog.OutboxRow, m *notify.Message, of catalog.Incident, rows []catalog.OutboxRow) fate {
+	heard, stood := false, false
+	m.Told, m.Reference = nil, ""
+	for _, o := range rows {
+		stood = stood || o.Key == m.InPlaceOf && o.State == catalog.OutboxDone
+		if o.Receiver == row.Receiver && o.Seq < row.Seq && (o.State == catalog.OutboxDone || o.Uncertain) && o.Action != string(notify.Notice) {
+			// What was told of the end of an episode counts until the next one.
+			heard = !notify.Action(o.Action).Ends()
+			m.Reference = cmp.Or(m.Reference, o.Reference)
+		}
+	}
+	opens := isFirst(m.Action)
+	gone := opens && of.State != catalog.IncidentOpen
+	if gone && row.Uncertain && !ends(rows, row) {
+		return fate{over: true, end: true}
+	}
+	over := gone && !row.Uncertain
+	stood = stood && !row.Uncertain
+	if m.Action == notify.Notice || opens && !over && !stood || !opens && heard {
+		return fate{send: true}
+	}
+	return fate{over: over, stood: stood}
 }
 
 // isFirst reports whether a receiver may hear of an incident by this action for the first time.

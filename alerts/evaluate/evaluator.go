@@ -31,6 +31,8 @@ const (
 // Desk takes what is to be told to people. It does so within the transaction that keeps why.
 type Desk interface {
 	Apply(ctx context.Context, tx *catalog.Tx, organisation string, signals []incident.Signal, now time.Time) error
+	// Woke says that a transaction of Apply has been committed.
+	Woke()
 }
 
 // Config of an Evaluator.

@@ -80,6 +80,8 @@ type desk struct {
 	fail    error
 }
 
+func (d *desk) Woke() {}
+
 func (d *desk) Apply(_ context.Context, _ *catalog.Tx, _ string, signals []incident.Signal, _ time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

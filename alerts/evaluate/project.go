@@ -449,7 +449,7 @@ func (s *step) commit(ctx context.Context) error {
 	if len(states)+len(gone)+len(transitions)+len(signals) == 0 {
 		return nil
 	}
-	return s.db.InTx(ctx, func(tx *catalog.Tx) error {
+	err := s.db.InTx(ctx, func(tx *catalog.Tx) error {
 		if err := tx.Fence(ctx, s.project.shard); err != nil {
 			return err
 		}
@@ -473,6 +473,10 @@ func (s *step) commit(ctx context.Context) error {
 		}
 		return s.desk.Apply(ctx, tx, s.project.organisation, signals, unix(s.now))
 	})
+	if err == nil && len(signals) > 0 {
+		s.desk.Woke()
+	}
+	return err
 }
 
 // state is a rule's state as it is kept.

@@ -103,8 +103,21 @@ func (tx *Tx) Outbox(ctx context.Context, key string) (OutboxRow, error) {
 }
 
 // OutboxOf returns the rows of an incident in the order of their writing.
+func (db *DB) OutboxOf(ctx context.Context, incident string) ([]OutboxRow, error) {
+	rows, err := view(ctx, db, func(r runner) ([]OutboxRow, error) { return outboxOf(ctx, r, incident) })
+	if err != nil {
+		return nil, fmt.Errorf("messages of incident %s: %w", incident, err)
+	}
+	return rows, nil
+}
+
+// OutboxOf is that of DB within a transaction.
 func (tx *Tx) OutboxOf(ctx context.Context, incident string) ([]OutboxRow, error) {
-	return many(ctx, tx.runner, scanOutbox, `SELECT `+outboxColumns+` FROM outbox WHERE incident = $1 ORDER BY seq, key LIMIT 5000`, incident)
+	return outboxOf(ctx, tx.runner, incident)
+}
+
+func outboxOf(ctx context.Context, r runner, incident string) ([]OutboxRow, error) {
+	return many(ctx, r, scanOutbox, `SELECT `+outboxColumns+` FROM outbox WHERE incident = $1 ORDER BY seq, key LIMIT 5000`, incident)
 }
 
 // Claim makes up to limit rows that are due the caller's until now + length, pages first: those whose
