@@ -22,10 +22,15 @@ export function IncidentChart({ detail, dossier }: { detail: IncidentDetail; dos
     queryFn: async ({ signal }) => (await data(api.GET("/projects/{project}/rules/{id}", { params: { path: { project, id: worst!.rule } }, signal }))).effective,
   }).data;
   const aggregate = aggregates.find((one) => one === rule?.query.aggregate);
-  const whole = rule?.query.metric && aggregate && !rule.query.bad?.length && !rule.query.where?.length;
+  const whole = rule?.query.metric && aggregate && !rule.query.bad?.length && !rule.query.where?.length && !rule.environment;
   const picture = dossier?.chart && <Picture chart={dossier.chart} />;
   if (!worst || !whole) return picture ?? null;
-  return <Live detail={detail} instance={worst} metric={rule.query.metric!} aggregate={aggregate} by={rule.query.by ?? []} otherwise={picture} />;
+  return <Live detail={detail} instance={worst} metric={rule.query.metric!} aggregate={aggregate} by={rule.query.by ?? []} only={onlyOf(rule)} otherwise={picture} />;
+}
+
+/** The labels of the series that a rule is about: metrics have the service under its name in Prometheus. */
+function onlyOf(rule: { service?: string }): Record<string, string> {
+  return rule.service ? { service_name: rule.service } : {};
 }
 
 function Picture({ chart }: { chart: NonNullable<Dossier["chart"]> }) {
@@ -37,19 +42,25 @@ function Picture({ chart }: { chart: NonNullable<Dossier["chart"]> }) {
   );
 }
 
-function Live({ detail, instance, metric, aggregate, by, otherwise }: { detail: IncidentDetail; instance: IncidentInstance; metric: string; aggregate: Aggregate; by: string[]; otherwise: ReactNode }) {
+function Live({ detail, instance, metric, aggregate, by, only, otherwise }: { detail: IncidentDetail; instance: IncidentInstance; metric: string; aggregate: Aggregate; by: string[]; only: Record<string, string>; otherwise: ReactNode }) {
   const { project } = useProject();
   const { incident } = detail;
   const [now] = useState(() => Date.now());
   const range = useMemo(() => chartRange(incident, now), [incident, now]);
   const [part, setPart] = useState<Range | undefined>(undefined);
+  const asked = [...new Set([...by, ...Object.keys(only)])];
   const query = useQuery({
-    queryKey: ["metric-range", project, metric, range.from, range.to, aggregate, by],
+    queryKey: ["metric-range", project, metric, range.from, range.to, aggregate, asked],
     refetchInterval: isOpen(incident) ? 60_000 : false,
     queryFn: ({ signal }) =>
-      data(api.GET("/projects/{project}/metrics/{metric}/range", { params: { path: { project, metric }, query: { ...edges(range), aggregate, ...(by.length > 0 ? { by } : {}) } }, signal })),
+      data(api.GET("/projects/{project}/metrics/{metric}/range", { params: { path: { project, metric }, query: { ...edges(range), aggregate, ...(asked.length > 0 ? { by: asked } : {}) } }, signal })),
   });
-  const result = query.data;
+  const found = query.data;
+  const kept = JSON.stringify(only);
+  const result = useMemo(() => {
+    const labels = Object.entries(JSON.parse(kept) as Record<string, string>);
+    return found && { ...found, series: found.series.filter((one) => labels.every(([label, value]) => one.labels[label] === value)) };
+  }, [found, kept]);
   const drawn = useMemo(() => {
     if (!result) return undefined;
     const { times, values } = grid(result.series, result.step_seconds * 1000);
@@ -63,7 +74,7 @@ function Live({ detail, instance, metric, aggregate, by, otherwise }: { detail: 
   }, [result, instance.limit]);
   const format = useMemo(() => (result ? seriesFormat(result) : undefined), [result]);
   if (!result || !drawn || !format) return otherwise ?? null;
-  const lit = instanceKey(instance, by);
+  const lit = instanceKey(instance, asked);
   return (
     <Panel title={`${metric}${instance.limit ? `, limit ${instance.limit}` : ""}`}>
       <div className="px-1 pb-1">
