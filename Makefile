@@ -57,7 +57,7 @@ test: engine build e2e-tools ## Run every test: units, real servers in process, 
 # What test-external runs for each server: the packages whose tests use it.
 external_NATS := storage/bus services/writer services/alerting services/ingest services/deadletter
 external_REDIS := storage/cache services/ingest services/console
-external_DATABASE := storage/catalog services/writer services/alerting services/ingest services/query services/console
+external_DATABASE := storage/catalog alerts/deliver alerts/digest services/external services/writer services/alerting services/ingest services/query services/console
 external_CLICKHOUSE := storage/telemetry services/writer services/query
 external_servers := $(strip $(foreach part,NATS REDIS DATABASE CLICKHOUSE,$(if $(MIDWATCH_TEST_$(part)_URL),$(part))))
 # on says which server a part is tested on.
