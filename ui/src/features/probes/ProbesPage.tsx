@@ -26,8 +26,9 @@ export function ProbesPage() {
   const { range } = useRange();
   const options = probesQuery(project);
   const query = useQuery(options);
-  const seen = useSeen(project);
-  const durations = useDurations(project, range);
+  const some = query.data !== undefined && query.data.length > 0;
+  const seen = useSeen(project, some);
+  const durations = useDurations(project, range, some);
   const list = useRowKeys<HTMLUListElement>();
   const rows = query.data?.map((probe) => rowOf(probe, seen.data, durations.data ?? undefined, range));
   const none = rows?.length === 0;

@@ -32,9 +32,10 @@ async function metric(project: number, name: string, range: Range, aggregate: Ag
   }
 }
 
-/** What the regions saw last: whether it answers, how long that took, what is left of certificates, and reasons. */
-export function useSeen(project: number) {
+/** What the regions saw last, where there are probes to be run: whether it answers, how long that took, what is left of certificates, and reasons. */
+export function useSeen(project: number, enabled: boolean) {
   return useQuery({
+    enabled,
     queryKey: ["probes-seen", project],
     queryFn: async ({ signal }) => {
       const to = Date.now();
@@ -55,8 +56,9 @@ export function useSeen(project: number) {
 }
 
 /** How long the runs of each probe took, over a range. */
-export function useDurations(project: number, range: Range) {
+export function useDurations(project: number, range: Range, enabled: boolean) {
   return useQuery({
+    enabled,
     queryKey: ["probes-took", project, range.from, range.to],
     queryFn: ({ signal }) => metric(project, "midwatch_probe_duration_seconds", range, "avg", ["probe"], undefined, signal).then((found) => found ?? null),
     placeholderData: (was) => was,
