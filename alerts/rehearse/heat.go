@@ -1,6 +1,8 @@
 package rehearse
 
 import (
+	"strconv"
+
 	"github.com/midwatch/midwatch/alerts/evaluate"
 	"github.com/midwatch/midwatch/alerts/rule"
 )
@@ -82,11 +84,21 @@ func (h *heatMap) result() Heat {
 		return out
 	}
 	for t, value := range h.values {
-		out.Thresholds = append(out.Thresholds, value)
+		out.Thresholds = append(out.Thresholds, rounded(value))
 		out.Pages = append(out.Pages, append([]int(nil), h.pages[t*len(holdShares):(t+1)*len(holdShares)]...))
 	}
 	for k := range holdShares {
 		out.Holds = append(out.Holds, h.machines[k].For)
 	}
 	return out
+}
+
+// rounded is a limit without what multiplication has left behind it: 0.04 and not 0.04000000000000001.
+func rounded(v float64) float64 {
+	const digits = 12
+	r, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', digits, 64), 64)
+	if err != nil {
+		return v
+	}
+	return r
 }

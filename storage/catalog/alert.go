@@ -251,27 +251,32 @@ func (db *DB) Accounts(ctx context.Context, since time.Time) ([]Account, error) 
 	return accounts, nil
 }
 
+// dropAtOnce is how many rows one transaction removes, so that nobody waits for it for long.
+const dropAtOnce = 5000
+
 // DropOldAlerting removes what is older than before: accounts, transitions, receipts and sent rows,
 // digest lines, deploys, others' alerts that do not fire. Incidents stay.
 func (db *DB) DropOldAlerting(ctx context.Context, before time.Time) error {
-	err := db.InTx(ctx, func(tx *Tx) error {
-		for _, statement := range []string{
-			`DELETE FROM alert_accounts WHERE minute < $1`,
-			`DELETE FROM alert_transitions WHERE at < $1`,
-			`DELETE FROM receipts WHERE at < $1`,
-			`DELETE FROM outbox WHERE created_at < $1 AND state NOT IN ('due', 'sending')`,
-			`DELETE FROM digest_lines WHERE at < $1`,
-			`DELETE FROM deploys WHERE at < $1`,
-			`DELETE FROM external_alerts WHERE firing = 0 AND updated_at < $1`,
-		} {
-			if _, err := tx.exec(ctx, statement, fromTime(before)); err != nil {
+	for _, statement := range []string{
+		`DELETE FROM alert_accounts WHERE minute IN (SELECT DISTINCT minute FROM alert_accounts WHERE minute < $1 LIMIT $2)`,
+		`DELETE FROM alert_transitions WHERE id IN (SELECT id FROM alert_transitions WHERE at < $1 LIMIT $2)`,
+		`DELETE FROM receipts WHERE id IN (SELECT id FROM receipts WHERE at < $1 LIMIT $2)`,
+		`DELETE FROM outbox WHERE key IN (SELECT key FROM outbox WHERE created_at < $1 AND state NOT IN ('due', 'sending') LIMIT $2)`,
+		`DELETE FROM digest_lines WHERE id IN (SELECT id FROM digest_lines WHERE at < $1 LIMIT $2)`,
+		`DELETE FROM deploys WHERE id IN (SELECT id FROM deploys WHERE at < $1 LIMIT $2) AND at < $1`,
+		`DELETE FROM external_alerts WHERE id IN (SELECT id FROM external_alerts WHERE firing = 0 AND updated_at < $1 LIMIT $2)
+			AND firing = 0 AND updated_at < $1`,
+	} {
+		for more := true; more; {
+			err := db.InTx(ctx, func(tx *Tx) error {
+				n, err := tx.exec(ctx, statement, fromTime(before), dropAtOnce)
+				more = n >= dropAtOnce
 				return err
+			})
+			if err != nil {
+				return fmt.Errorf("remove old alerting: %w", err)
 			}
 		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("remove old alerting: %w", err)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package catalog_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/midwatch/midwatch/storage/catalog"
 )
@@ -47,6 +48,37 @@ func TestDocumentsAreChangedByWhoKnowsTheNewest(t *testing.T) {
 		}
 		if err := db.DeleteDocument(ctx, "org", "rule", 1, "errors"); !errors.Is(err, catalog.ErrNotFound) {
 			t.Fatalf("deleting it twice: %v, want ErrNotFound", err)
+		}
+	})
+}
+
+func TestOldAlertingGoesAndWhatIsDueStays(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *catalog.DB) {
+		ctx, now := t.Context(), time.Now().UTC()
+		old := now.Add(-100 * 24 * time.Hour)
+		err := db.InTx(ctx, func(tx *catalog.Tx) error {
+			for key, row := range map[string]catalog.OutboxRow{
+				"old": {State: catalog.OutboxDone, CreatedAt: old}, "waiting": {CreatedAt: old}, "new": {State: catalog.OutboxDone, CreatedAt: now},
+			} {
+				row.Key, row.Organisation, row.DueAt, row.Message = key, "org", now, []byte(`{}`)
+				if err := tx.Post(ctx, row); err != nil {
+					return err
+				}
+			}
+			return tx.AddAccount(ctx, catalog.Account{Minute: old, Replica: "a", Due: 1})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := db.DropOldAlerting(ctx, now.Add(-90*24*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		rows, err := db.Deliveries(ctx, catalog.OutboxFilter{Organisation: "org", Limit: 10})
+		if err != nil || len(rows) != 2 {
+			t.Errorf("%d messages are left, %v; want the one that waits and the new one", len(rows), err)
+		}
+		if accounts, err := db.Accounts(ctx, old.Add(-time.Hour)); err != nil || len(accounts) != 0 {
+			t.Errorf("accounts %v, %v; want none", accounts, err)
 		}
 	})
 }

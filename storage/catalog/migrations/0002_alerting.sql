@@ -150,6 +150,7 @@ CREATE TABLE outbox (
 );
 CREATE INDEX outbox_due ON outbox (due_at) WHERE state IN ('due', 'sending');
 CREATE INDEX outbox_incident ON outbox (incident, receiver, seq);
+CREATE INDEX outbox_created ON outbox (created_at);
 CREATE INDEX outbox_receiver ON outbox (organisation_id, receiver, created_at);
 
 CREATE TABLE receipts (
