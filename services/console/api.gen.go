@@ -800,7 +800,7 @@ type FireDrill struct {
 	Message string `json:"message"`
 	Ok      bool   `json:"ok"`
 
-	// TookMs Until its page was delivered
+	// TookMs Until its page was delivered, or until it was given up
 	TookMs int64 `json:"took_ms"`
 }
 

@@ -2332,7 +2332,7 @@ export interface components {
             at: string;
             /**
              * Format: int64
-             * @description Until its page was delivered
+             * @description Until its page was delivered, or until it was given up
              */
             took_ms: number;
             ok: boolean;
