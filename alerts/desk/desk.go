@@ -21,6 +21,7 @@ import (
 
 	"github.com/midwatch/midwatch/alerts/incident"
 	"github.com/midwatch/midwatch/alerts/match"
+	"github.com/midwatch/midwatch/alerts/notify/receivers"
 	"github.com/midwatch/midwatch/alerts/oncall"
 	"github.com/midwatch/midwatch/alerts/rule"
 	"github.com/midwatch/midwatch/storage/catalog"
@@ -249,32 +250,6 @@ func (d *Desk) bookOf(ctx context.Context, tx *catalog.Tx, organisation string) 
 	return book, nil
 }
 
-// receiver is what the machine needs of a document of that kind.
-type receiver struct {
-	Name     string `json:"name"`
-	Kind     string `json:"kind"`
-	Fallback string `json:"fallback"`
-	Limit    *struct {
-		Count int             `json:"count"`
-		Per   oncall.Duration `json:"per"`
-	} `json:"limit"`
-}
-
-// limits are those of receivers whose owners have not set any.
-var limits = map[string]struct {
-	count int
-	per   time.Duration
-}{
-	"pagerduty": {10, 5 * time.Minute},
-	"opsgenie":  {10, 5 * time.Minute},
-	"email":     {20, time.Hour},
-	"webhook":   {30, time.Minute},
-	"slack":     {60, time.Minute},
-	"discord":   {30, time.Minute},
-	"teams":     {30, time.Minute},
-	"telegram":  {20, time.Minute},
-}
-
 // read makes a book of documents. One that cannot be read is as if it were not there: the rest must go on.
 func read(organisation string, documents []catalog.Document, log *slog.Logger) *incident.Book {
 	b := incident.Book{
@@ -286,14 +261,11 @@ func read(organisation string, documents []catalog.Document, log *slog.Logger) *
 		var err error
 		switch doc.Kind {
 		case incident.DocReceiver:
-			var r receiver
+			var r receivers.Receiver
 			if err = json.Unmarshal(doc.Body, &r); err == nil {
-				limit := limits[r.Kind]
-				if r.Limit != nil {
-					limit.count, limit.per = r.Limit.Count, time.Duration(r.Limit.Per)
-				}
+				limit := r.Bucket()
 				b.Receivers[doc.ID] = incident.Receiver{
-					ID: doc.ID, Name: cmp.Or(r.Name, doc.Name, doc.ID), Kind: r.Kind, Fallback: r.Fallback, Limit: limit.count, Per: limit.per,
+					ID: doc.ID, Name: cmp.Or(r.Name, doc.Name, doc.ID), Kind: r.Kind, Fallback: r.Fallback, Limit: limit.Count, Per: limit.Per,
 				}
 			}
 		case incident.DocTeam:
@@ -318,8 +290,8 @@ func read(organisation string, documents []catalog.Document, log *slog.Logger) *
 		}
 	}
 	if len(b.Receivers) == 0 {
-		limit := limits["email"]
-		b.Receivers[Everybody] = incident.Receiver{ID: Everybody, Name: "E-mail to everybody", Kind: "email", Limit: limit.count, Per: limit.per}
+		limit := receivers.Receiver{Kind: receivers.Email}.Bucket()
+		b.Receivers[Everybody] = incident.Receiver{ID: Everybody, Name: "E-mail to everybody", Kind: receivers.Email, Limit: limit.Count, Per: limit.Per}
 	}
 	return withDrill(incident.NewBook(b))
 }

@@ -92,7 +92,7 @@ func Kinds() []Kind {
 	return []Kind{
 		{Kind: Email, Name: "E-mail", Limit: Limit{20, time.Hour}, open: openEmail},
 		{
-			Kind: Slack, Name: "Slack", Limit: Limit{1, time.Second}, secrets: []string{"webhook_url", "token"},
+			Kind: Slack, Name: "Slack", Limit: Limit{60, time.Minute}, secrets: []string{"webhook_url", "token"},
 			bound: map[string][]string{"token": {"endpoint"}},
 			open:  opener(func(s slack.Settings, c notify.Client) (notify.Notifier, error) { return some(slack.New(s, c)) }),
 		},
