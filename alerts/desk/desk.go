@@ -100,12 +100,12 @@ func sorted(signals []incident.Signal) []incident.Signal {
 		incident.Signal
 		n int // of the signals of its instance
 	}
-	said := map[string]int{}
+	said := map[name]int{}
 	all := make([]numbered, len(signals))
 	for i, signal := range signals {
-		name := nameOf(signal.Instance)
-		all[i] = numbered{signal, said[name]}
-		said[name]++
+		n := nameOf(signal.Instance)
+		all[i] = numbered{signal, said[n]}
+		said[n]++
 	}
 	slices.SortStableFunc(all, func(a, b numbered) int { return cmp.Or(cmp.Compare(a.n, b.n), inOrder(a.Signal, b.Signal)) })
 	out := make([]incident.Signal, len(all))
@@ -115,10 +115,13 @@ func sorted(signals []incident.Signal) []incident.Signal {
 	return out
 }
 
-// nameOf names an instance among those of all projects.
-func nameOf(in incident.Instance) string {
-	return strconv.FormatUint(uint64(in.Project), 10) + "/" + in.Key
+// name is what an instance is called among those of all projects.
+type name struct {
+	project uint32
+	key     string
 }
+
+func nameOf(in incident.Instance) name { return name{in.Project, in.Key} }
 
 // inOrder puts what is bad first, so that what ends in the same slot does not end an incident that goes
 // on; parents before children; and the worst first, since receivers take only so many.
@@ -333,7 +336,7 @@ type working struct {
 	fresh   bool
 	dossier []byte
 	// bad are the instances that are noted as being bad in it.
-	bad map[string]bool
+	bad map[name]bool
 }
 
 // session is the work of one transaction.
@@ -378,9 +381,25 @@ func (s *session) adopt(row catalog.Incident) (*working, error) {
 	return w, nil
 }
 
+// adoptAll is adopt for several, and returns those of the session that match then.
+func (s *session) adoptAll(rows []catalog.Incident, match func(*working) bool) ([]*working, error) {
+	for _, row := range rows {
+		if _, err := s.adopt(row); err != nil {
+			return nil, err
+		}
+	}
+	var found []*working
+	for _, w := range s.order {
+		if match(w) {
+			found = append(found, w)
+		}
+	}
+	return found, nil
+}
+
 // badIn names the instances that are bad in an incident, each with its project.
-func badIn(i *incident.Incident) map[string]bool {
-	bad := map[string]bool{}
+func badIn(i *incident.Incident) map[name]bool {
+	bad := map[name]bool{}
 	if i.State != incident.Open {
 		return bad
 	}
@@ -478,7 +497,7 @@ func (s *session) find(ctx context.Context, in incident.Instance, to incident.Pl
 			labels[name] = v
 		}
 	}
-	w := &working{fresh: true, bad: map[string]bool{}, Incident: &incident.Incident{
+	w := &working{fresh: true, bad: map[name]bool{}, Incident: &incident.Incident{
 		ID: id.String(), Number: number, Organisation: s.book.Organisation, Project: in.Project,
 		Team: to.Team, RouteKey: key, Policy: to.Policy, Labels: labels,
 	}}
@@ -542,18 +561,9 @@ func (s *session) openOf(ctx context.Context, project uint32, service string) ([
 	if err != nil {
 		return nil, err
 	}
-	for _, row := range rows {
-		if _, err := s.adopt(row); err != nil {
-			return nil, err
-		}
-	}
-	var open []*working
-	for _, w := range s.order {
-		if w.State == incident.Open && w.Project == project && w.Labels["service"] == service {
-			open = append(open, w)
-		}
-	}
-	return open, nil
+	return s.adoptAll(rows, func(w *working) bool {
+		return w.State == incident.Open && w.Project == project && w.Labels["service"] == service
+	})
 }
 
 // affect tells the incident of a parent which incident waits for it.
@@ -574,18 +584,7 @@ func (s *session) openOfRule(ctx context.Context, project uint32, name string) (
 	if err != nil {
 		return nil, err
 	}
-	for _, row := range rows {
-		if _, err := s.adopt(row); err != nil {
-			return nil, err
-		}
-	}
-	var open []*working
-	for _, w := range s.order {
-		if w.Project == project && w.OpenInstance(name) {
-			open = append(open, w)
-		}
-	}
-	return open, nil
+	return s.adoptAll(rows, func(w *working) bool { return w.Project == project && w.OpenInstance(name) })
 }
 
 // rehold keeps those waiting that were about to be let go, since their parent is bad again.
@@ -608,18 +607,7 @@ func (s *session) heldBy(ctx context.Context, project uint32, name string) ([]*w
 	if err != nil {
 		return nil, err
 	}
-	for _, row := range rows {
-		if _, err := s.adopt(row); err != nil {
-			return nil, err
-		}
-	}
-	var held []*working
-	for _, w := range s.order {
-		if w.State == incident.Open && w.Project == project && w.HeldBy == name {
-			held = append(held, w)
-		}
-	}
-	return held, nil
+	return s.adoptAll(rows, func(w *working) bool { return w.State == incident.Open && w.Project == project && w.HeldBy == name })
 }
 
 // resolve takes the end of an instance to the incidents in which it is bad.
@@ -740,16 +728,16 @@ func (s *session) keep(ctx context.Context, w *working) error {
 		return err
 	}
 	bad := badIn(w.Incident)
-	for name := range bad {
-		if !w.bad[name] {
-			if err := s.tx.PutInstance(ctx, projectOf(name), keyOf(name), w.ID); err != nil {
+	for n := range bad {
+		if !w.bad[n] {
+			if err := s.tx.PutInstance(ctx, n.project, n.key, w.ID); err != nil {
 				return err
 			}
 		}
 	}
-	for name := range w.bad {
-		if !bad[name] {
-			if err := s.tx.DropInstance(ctx, projectOf(name), keyOf(name), w.ID); err != nil {
+	for n := range w.bad {
+		if !bad[n] {
+			if err := s.tx.DropInstance(ctx, n.project, n.key, w.ID); err != nil {
 				return err
 			}
 		}
@@ -764,18 +752,4 @@ func (s *session) keep(ctx context.Context, w *working) error {
 		s.line(w.Project, w.Team, fmt.Sprintf("%s|%d|%d", w.ID, row.Version, n), l)
 	}
 	return nil
-}
-
-func projectOf(name string) uint32 {
-	number, _, _ := strings.Cut(name, "/")
-	n, err := strconv.ParseUint(number, 10, 32)
-	if err != nil {
-		return 0 // badIn has made it
-	}
-	return uint32(n)
-}
-
-func keyOf(name string) string {
-	_, key, _ := strings.Cut(name, "/")
-	return key
 }
