@@ -30,32 +30,13 @@ func clock(t, now time.Time, zone *time.Location) string {
 
 func (a about) clock(t time.Time) string { return clock(t, a.at, a.zone) }
 
-// span says a duration as people do: 45 s, 6 min, 1 h 5 min, 2 d 3 h.
-func span(d time.Duration) string {
-	two := func(n, rest time.Duration, unit, smaller string) string {
-		if rest == 0 {
-			return fmt.Sprintf("%d %s", n, unit)
-		}
-		return fmt.Sprintf("%d %s %d %s", n, unit, rest, smaller)
-	}
-	switch d = d.Round(time.Second); {
-	case d < time.Minute:
-		return fmt.Sprintf("%d s", d/time.Second)
-	case d < time.Hour:
-		return fmt.Sprintf("%d min", d.Round(time.Minute)/time.Minute)
-	case d < 24*time.Hour:
-		return two(d/time.Hour, d%time.Hour/time.Minute, "h", "min")
-	}
-	return two(d/(24*time.Hour), d%(24*time.Hour)/time.Hour, "d", "h")
-}
-
 // distance says how long before or after the first bad slot something was.
 func (a about) distance(t time.Time) string {
 	switch d := a.Since.Sub(t); {
 	case d >= time.Second:
-		return span(d) + " before"
+		return notify.Span(d) + " before"
 	case d <= -time.Second:
-		return span(-d) + " after it began"
+		return notify.Span(-d) + " after it began"
 	}
 	return "as it began"
 }
@@ -149,7 +130,7 @@ func deployLines(a about, noted []catalog.Deploy, seen []telemetry.ReleaseSeen) 
 	}
 	all = slices.DeleteFunc(all, func(d catalog.Deploy) bool { return !alike(d.Environment, a.environment) })
 	if len(all) == 0 {
-		return []notify.Line{{Text: "none in the " + span(deployReach) + " before"}}
+		return []notify.Line{{Text: "none in the " + notify.Span(deployReach) + " before"}}
 	}
 	rank := func(d catalog.Deploy) int {
 		if alike(d.Service, a.Service) {
@@ -326,7 +307,7 @@ func otherLines(a about, open []catalog.Incident) []notify.Line {
 
 // lastLines tells how the same went before and what people noted then.
 func lastLines(a about, last catalog.Incident, entries []catalog.IncidentEntry, names map[string]string) []notify.Line {
-	head := last.Since.In(a.zone).Format("2 Jan 2006 15:04 MST") + ", lasted " + span(last.ResolvedAt.Sub(last.Since))
+	head := last.Since.In(a.zone).Format("2 Jan 2006 15:04 MST") + ", lasted " + notify.Span(last.ResolvedAt.Sub(last.Since))
 	if slices.ContainsFunc(entries, func(e catalog.IncidentEntry) bool { return e.Kind == "false_alarm" }) {
 		head += ", called a false alarm"
 	}

@@ -675,7 +675,7 @@ func (i *Incident) end(b *Book, now time.Time, c *Change) {
 	}
 	i.Outcome = i.outcome()
 	c.Ended = true
-	c.note(now, "resolved", "Resolved: %s, after %s", i.Outcome, span(i.ResolvedAt.Sub(i.Since)))
+	c.note(now, "resolved", "Resolved: %s, after %s", i.Outcome, notify.Span(i.ResolvedAt.Sub(i.Since)))
 	told := !i.ToldAt.IsZero()
 	if told {
 		action := notify.Resolve
@@ -965,16 +965,4 @@ func sooner(a, b time.Time) time.Time {
 		return a
 	}
 	return earlier(a, b)
-}
-
-func span(d time.Duration) string {
-	d = d.Round(time.Second)
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%d s", d/time.Second)
-	case d < time.Hour:
-		return fmt.Sprintf("%d min", d/time.Minute)
-	default:
-		return fmt.Sprintf("%d h %d min", d/time.Hour, d%time.Hour/time.Minute)
-	}
 }

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// span says a duration as people do: 45 s, 6 min, 1 h 5 min, 2 d 3 h.
-func span(d time.Duration) string {
+// Span says a duration as people do: 45 s, 6 min, 1 h 5 min, 2 d 3 h.
+func Span(d time.Duration) string {
 	switch d = d.Round(time.Second); {
 	case d < time.Minute:
 		return fmt.Sprintf("%d s", int(d.Seconds()))
@@ -41,11 +41,11 @@ func (m Message) When() string {
 		if since := m.Since.In(m.Location()); until.YearDay() != since.YearDay() || until.Year() != since.Year() {
 			layout = "15:04 MST, Mon 2 Jan 2006"
 		}
-		return fmt.Sprintf("Lasted %s, from %s to %s.", span(m.Ended.Sub(m.Since)), m.clock(m.Since), until.Format(layout))
+		return fmt.Sprintf("Lasted %s, from %s to %s.", Span(m.Ended.Sub(m.Since)), m.clock(m.Since), until.Format(layout))
 	case m.At.Sub(m.Since) < time.Second:
 		return fmt.Sprintf("Since %s.", m.clock(m.Since))
 	}
-	return fmt.Sprintf("Since %s (%s before this message).", m.clock(m.Since), span(m.At.Sub(m.Since)))
+	return fmt.Sprintf("Since %s (%s before this message).", m.clock(m.Since), Span(m.At.Sub(m.Since)))
 }
 
 // Sentences are what a message says about its time, in order: since when, how it ended, why it is late, when it is due.
