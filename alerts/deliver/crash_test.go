@@ -1,6 +1,7 @@
 package deliver_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -76,7 +77,8 @@ func TestFallbackThatMayHaveHeardOfTheBeginningHearsOfTheEnd(t *testing.T) {
 	w.at("05:00", func() { w.fire(a) })
 	w.until("06:59")
 	w.now = clock(t, "07:00")
-	if rows := w.claim(); len(rows) != 1 || rows[0].Receiver != "lead" {
+	// The primary's next try may be due as well: back-off is spread at random.
+	if rows := w.claim(); !slices.ContainsFunc(rows, func(row catalog.OutboxRow) bool { return row.Receiver == "lead" }) {
 		t.Fatalf("claimed %+v", rows)
 	}
 	w.resolve(a) // while the sender of the fallback is dead, with nothing known of its call
