@@ -6,6 +6,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -69,6 +70,8 @@ type Options struct {
 type Address struct {
 	URLs    access.URLs
 	Project catalog.Project
+	// APIToken is that of the first start, where it is known: then, or where the configuration gives it.
+	APIToken string
 }
 
 const (
@@ -196,7 +199,7 @@ func run(ctx context.Context, o Options, name string, r roles) (err error) {
 			welcome(o.Out, l.urls, p.first, time.Since(began))
 		}
 		if o.Then != nil && ctx.Err() == nil {
-			return o.Then(ctx, Address{l.urls, p.first.Project})
+			return o.Then(ctx, Address{l.urls, p.first.Project, cmp.Or(p.first.APIToken, string(o.Config.InitAPIToken))})
 		}
 		return nil
 	})

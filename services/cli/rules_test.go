@@ -17,6 +17,7 @@ import (
 	"github.com/midwatch/midwatch/services/access"
 	"github.com/midwatch/midwatch/services/cli"
 	"github.com/midwatch/midwatch/services/console"
+	"github.com/midwatch/midwatch/services/demo"
 	"github.com/midwatch/midwatch/storage/catalog"
 	"github.com/midwatch/midwatch/storage/storagetest"
 )
@@ -358,5 +359,13 @@ func TestTheExamplesOfTheManualApply(t *testing.T) {
 	}
 	if out := p.must(text, "diff", "-f", "-"); out != "No difference: 10 objects.\n" {
 		t.Errorf("diff = %s", out)
+	}
+}
+
+func TestTheRulesOfTheDemoApply(t *testing.T) {
+	t.Parallel()
+	p := newProject(t)
+	if out := p.must(demo.Rules, "apply", "-f", "-"); strings.Count(out, " created\n") != strings.Count(demo.Rules, "\n---\n")+1 {
+		t.Errorf("apply = %s", out)
 	}
 }

@@ -5,6 +5,7 @@ package demo
 
 import (
 	"context"
+	_ "embed" // for Rules
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,11 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
+// Rules are the alert rules of the shop, as `midwatch rules apply` takes them.
+//
+//go:embed rules.yaml
+var Rules string
+
 // Options say where to send what.
 type Options struct {
 	// URL is the base of HTTP intake, OTLPURL that of OTLP over HTTP; empty is the same.
@@ -26,6 +32,8 @@ type Options struct {
 	Project uint32
 	// Hours of past to send, 6 if zero; a week at most.
 	Hours float64
+	// Told, where set, is called when the past has been told.
+	Told func(context.Context) error
 	// Live goes on with the present until the context ends.
 	Live bool
 	// Rate multiplies the number of logs and errors; 1 if zero.
@@ -71,6 +79,11 @@ func Run(ctx context.Context, o Options) error {
 	}
 	if err := d.past(ctx); err != nil {
 		return fmt.Errorf("send the past: %w", err)
+	}
+	if o.Told != nil {
+		if err := o.Told(ctx); err != nil {
+			return err
+		}
 	}
 	if !o.Live {
 		return nil
@@ -156,6 +169,9 @@ func (d *demo) past(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	if err := d.sendDeploys(ctx, first, last); err != nil {
+		return err
+	}
 	runs, err := d.timetable.first()
 	if err != nil {
 		return err
@@ -177,6 +193,11 @@ func (d *demo) plan(first, last int64) error {
 			for _, r := range counting.read(slotTime(slot + 1)) {
 				d.planned[metrics] += int64(r.points())
 			}
+		}
+	}
+	for _, next := range d.story.deploys {
+		if slot := slotOf(next.at); slot >= first && slot <= last {
+			d.planned[deploys] += int64(len(services))
 		}
 	}
 	d.planned[checkins] = int64(2 * len(d.timetable.jobs))
@@ -249,6 +270,25 @@ func (d *demo) sendRuns(ctx context.Context, runs []run) error {
 	return nil
 }
 
+// sendDeploys tells of the deploys of some slots, as the shop's pipeline does.
+func (d *demo) sendDeploys(ctx context.Context, first, last int64) error {
+	for _, next := range d.story.deploys {
+		if slot := slotOf(next.at); slot < first || slot > last {
+			continue
+		}
+		for _, service := range services {
+			r, err := next.request(d.Options, service)
+			if err != nil {
+				return err
+			}
+			if err := d.send(ctx, r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 func (d *demo) send(ctx context.Context, r request) error {
 	if err := send(ctx, d.client, r); err != nil {
 		return err
@@ -286,7 +326,7 @@ func (d *demo) moment(ctx context.Context, first, last int64) error {
 	if err != nil {
 		return err
 	}
-	errs := []error{d.sendRuns(ctx, runs)}
+	errs := []error{d.sendRuns(ctx, runs), d.sendDeploys(ctx, first, last)}
 	var readings []reading
 	for slot := first; slot <= last; slot++ {
 		if (slot+1)%stepSlots == 0 {

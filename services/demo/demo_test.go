@@ -324,6 +324,43 @@ func TestStory(t *testing.T) {
 	if got := s.release(s.now); got != fixedRelease {
 		t.Errorf("release at the end is %s", got)
 	}
+	for after, want := range map[time.Duration]bool{untilBroken - time.Minute: false, untilBroken + time.Minute: true, untilMended + time.Minute: false} {
+		if got := s.bad(s.now.Add(after)); got != want {
+			t.Errorf("%s after now orders fail: %t", after, got)
+		}
+	}
+}
+
+func TestDeploysAreTold(t *testing.T) {
+	t.Parallel()
+	rec := receive(t, nil)
+	told := false
+	o := rec.options()
+	o.Told = func(context.Context) error {
+		told = true
+		return nil
+	}
+	run1(t, o)
+	if !told {
+		t.Error("nobody was told that the past is there")
+	}
+	got := map[string]int{}
+	for _, body := range rec.bodies["/api/v1/midwatch/deploys"] {
+		var d struct{ Service, Environment, Release string }
+		if err := json.Unmarshal(body, &d); err != nil || d.Environment != environment {
+			t.Fatalf("deploy %s: %v", body, err)
+		}
+		got[d.Service+" "+d.Release]++
+	}
+	want := map[string]int{}
+	for _, service := range services {
+		for _, release := range []string{goodRelease, badRelease, fixedRelease} {
+			want[service+" "+release] = 1
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("deploys (-want +got):\n%s", diff)
+	}
 }
 
 func TestTimetable(t *testing.T) {

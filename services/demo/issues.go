@@ -20,8 +20,9 @@ type frame struct {
 
 // issue is one kind of error that the shop has.
 type issue struct {
-	// perHour is how often it happens; perHourBad while the bad release serves, where that differs.
-	perHour, perHourBad float64
+	// perHour is how often it happens, perHourIn how often besides while a release serves.
+	perHour   float64
+	perHourIn map[string]float64
 	// atDeploys is how often it happens in each slot of the minute after a deploy.
 	atDeploys float64
 
@@ -42,7 +43,7 @@ func issues() []issue {
 	none := func(*rand.Rand) []any { return nil }
 	return []issue{
 		{
-			perHourBad: 620, platform: "go", level: "error", service: checkout, transaction: "POST /checkout", vary: none,
+			perHourIn: map[string]float64{badRelease: 620}, platform: "go", level: "error", service: checkout, transaction: "POST /checkout", vary: none,
 			kind: "runtime.Error", value: "runtime error: invalid memory address or nil pointer dereference",
 			frames: []frame{
 				{file: "net/http/server.go", module: "net/http", function: "(*conn).serve", line: 2092, library: true},
@@ -57,7 +58,21 @@ func issues() []issue {
 			},
 		},
 		{
-			perHourBad: 330, platform: "javascript", level: "error", service: web, transaction: "/checkout", vary: none,
+			perHourIn: map[string]float64{brokenRelease: 580}, platform: "go", level: "error", service: checkout, transaction: "POST /checkout", vary: none,
+			kind: "*pgconn.PgError", value: "ERROR: column \"tip_cents\" of relation \"orders\" does not exist (SQLSTATE 42703)",
+			frames: []frame{
+				{file: "net/http/server.go", module: "net/http", function: "(*conn).serve", line: 2092, library: true},
+				{file: "internal/api/checkout.go", module: "shop/checkout/internal/api", function: "(*Handler).PlaceOrder", line: 96, context: "\tif err := h.orders.Insert(ctx, order); err != nil {"},
+				{
+					file: "internal/orders/insert.go", module: "shop/checkout/internal/orders", function: "(*Store).Insert", line: 34,
+					before:  []string{"\t// 1.43.0: tips for the courier"},
+					context: "\t_, err := tx.Exec(ctx, `INSERT INTO orders (id, total_cents, tip_cents) VALUES ($1, $2, $3)`, o.ID, o.TotalCents, o.TipCents)",
+					after:   []string{"\treturn err", "}"},
+				},
+			},
+		},
+		{
+			perHourIn: map[string]float64{badRelease: 330, brokenRelease: 330}, platform: "javascript", level: "error", service: web, transaction: "/checkout", vary: none,
 			kind: "TypeError", value: "Cannot read properties of undefined (reading 'total')",
 			frames: []frame{
 				{file: "https://shop.example/static/vendor.8c1f.js", function: "HTMLUnknownElement.callCallback", line: 1, library: true},
@@ -165,11 +180,7 @@ func (s *story) errors(slot int64) ([]event, error) {
 	r := s.chance(forErrors, slot)
 	var out []event
 	for _, kind := range s.issues {
-		mean := kind.perHour * s.traffic(at)
-		if s.bad(at) {
-			mean += kind.perHourBad * s.traffic(at)
-		}
-		mean *= s.rate * slotLength.Hours()
+		mean := (kind.perHour + kind.perHourIn[s.release(at)]) * s.traffic(at) * s.rate * slotLength.Hours()
 		if s.rolling(at) {
 			mean += kind.atDeploys * s.rate
 		}

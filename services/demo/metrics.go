@@ -86,7 +86,7 @@ func (r reading) points() (n int) {
 // read returns the readings of all instances at the end of a step.
 func (m *meters) read(at time.Time) []reading {
 	var out []reading
-	for _, service := range []string{web, checkout, worker} {
+	for _, service := range services {
 		for n := 1; n <= 2; n++ {
 			instance := service + "-" + strconv.Itoa(n)
 			m.restart(service, instance, at)

@@ -63,6 +63,8 @@ const (
 	worker   = "worker"
 )
 
+var services = []string{web, checkout, worker}
+
 var (
 	products = []string{"waterproof-jacket", "trail-shoes", "wool-beanie", "head-torch", "camping-stove", "down-jacket", "hiking-poles", "tent-2p", "dry-bag-20l", "rope-60m"}
 	agents   = []string{
@@ -170,7 +172,7 @@ func (s *story) visit(r *rand.Rand, at time.Time) []line {
 	}
 }
 
-// order is a checkout; with the bad release many of them fail.
+// order is a checkout; with some releases many of them fail.
 func (s *story) order(r *rand.Rand, at time.Time, v visitor, product string) []line {
 	number := 180_000 + int(at.UnixMilli()/3500%90_000)
 	provider := pick(r, providers)
@@ -179,7 +181,12 @@ func (s *story) order(r *rand.Rand, at time.Time, v visitor, product string) []l
 	out := []line{v.line(r, at, checkout, info, fmt.Sprintf("order %d received: %d items, %d.%02d EUR", number, items, cents/100, cents%100),
 		"order.id", number, "order.items", items, "order.total_cents", cents, "user.id", strconv.Itoa(v.user))}
 	switch {
-	case s.bad(at) && r.Float64() < 0.42:
+	case s.release(at) == brokenRelease && r.Float64() < 0.42:
+		out = append(out,
+			v.line(r, at.Add(took/2), checkout, fault, fmt.Sprintf("order %d failed: insert: ERROR: column \"tip_cents\" of relation \"orders\" does not exist (SQLSTATE 42703)", number),
+				"order.id", number, "exception.type", "*pgconn.PgError", "code.function", "orders.Insert", "code.filepath", "internal/orders/insert.go"),
+			v.access(r, at.Add(took), "POST", "/checkout", "/checkout", 500, took))
+	case s.release(at) == badRelease && r.Float64() < 0.42:
 		took = 2 * took
 		coupon := pick(r, coupons)
 		out = append(out,
@@ -232,7 +239,7 @@ func (s *story) events(r *rand.Rand, slot int64) []line {
 		if d.at.Before(at) || !d.at.Before(end) {
 			continue
 		}
-		for _, service := range []string{web, checkout, worker} {
+		for _, service := range services {
 			for _, instance := range []string{service + "-1", service + "-2"} {
 				say(service, instance, info, "received SIGTERM, finishing requests", "signal", "SIGTERM")
 				say(service, instance, info, fmt.Sprintf("%s %s listening on :8000", service, d.release), "release", d.release)

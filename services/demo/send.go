@@ -32,10 +32,11 @@ const (
 	metrics
 	errorEvents
 	checkins
+	deploys
 	signals // how many there are
 )
 
-var signalNames = [signals]string{"logs", "metrics", "errors", "check-ins"}
+var signalNames = [signals]string{"logs", "metrics", "errors", "check-ins", "deploys"}
 
 // request is one request of an SDK.
 type request struct {
@@ -289,6 +290,18 @@ func jsonLogs(o Options, s *story, lines []line) (request, error) {
 }
 
 func hexText(b []byte) string { return fmt.Sprintf("%x", b) }
+
+// request tells of a deploy of one service.
+func (d deploy) request(o Options, service string) (request, error) {
+	text, err := json.Marshal(object{"service": service, "environment": environment, "release": d.release, "at": d.at.Format(time.RFC3339)})
+	if err != nil {
+		return request{}, fmt.Errorf("encode deploy: %w", err)
+	}
+	return request{
+		method: http.MethodPost, url: o.URL + "/api/v1/midwatch/deploys", body: text, signal: deploys, count: 1,
+		headers: map[string]string{"Content-Type": "application/json", "Authorization": "Bearer " + o.Key},
+	}, nil
+}
 
 // envelope is a request of a Sentry SDK with one item. Its header has no sent_at: the times of the
 // past are meant as they are, not to be corrected by a clock that is off.

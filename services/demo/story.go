@@ -11,12 +11,19 @@ import (
 // alone, so that slots can be made in any order and at once.
 const slotLength = 5 * time.Second
 
-// The releases of the shop.
+// The releases of the shop. The broken one comes after now, so that somebody is woken for it.
 const (
-	oldRelease   = "1.40.3"
-	goodRelease  = "1.41.0"
-	badRelease   = "1.42.0"
-	fixedRelease = "1.42.1"
+	oldRelease    = "1.40.3"
+	goodRelease   = "1.41.0"
+	badRelease    = "1.42.0"
+	fixedRelease  = "1.42.1"
+	brokenRelease = "1.43.0"
+	mendedRelease = "1.43.1"
+)
+
+const (
+	untilBroken = 7 * time.Minute
+	untilMended = untilBroken + 11*time.Minute
 )
 
 const (
@@ -58,6 +65,8 @@ func newStory(o Options) *story {
 			{share(0.08), goodRelease},
 			{bad, badRelease},
 			{fixed, fixedRelease},
+			{now.Add(untilBroken), brokenRelease},
+			{now.Add(untilMended), mendedRelease},
 		},
 		leak:   max(past*2/5, 20*time.Minute),
 		issues: issues(),
@@ -77,8 +86,11 @@ func (s *story) deployed(at time.Time) deploy {
 
 func (s *story) release(at time.Time) string { return s.deployed(at).release }
 
-// bad reports whether the bad release serves at a time.
-func (s *story) bad(at time.Time) bool { return s.release(at) == badRelease }
+// bad reports whether a release serves at a time with which many orders fail.
+func (s *story) bad(at time.Time) bool {
+	release := s.release(at)
+	return release == badRelease || release == brokenRelease
+}
 
 // rolling reports whether a deploy is under way, a minute after it began.
 func (s *story) rolling(at time.Time) bool { return at.Sub(s.deployed(at).at) < time.Minute }
