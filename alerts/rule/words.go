@@ -51,7 +51,11 @@ func (r Rule) whom(s Severity) string {
 
 // what is the condition of one level.
 func (r Rule) what(l Level) string {
-	subject := or(r.Service, or(r.Query.Monitor, r.Name))
+	subject := or(r.Service, r.Query.Monitor)
+	of, in := "", "" // a rule may be about everything
+	if subject != "" {
+		of, in = " of "+subject, " in "+subject
+	}
 	hold := ""
 	if l.For != nil && *l.For > 0 {
 		hold = " for " + Spell(*l.For)
@@ -59,36 +63,37 @@ func (r Rule) what(l Level) string {
 	limit := r.limit(l)
 	switch r.Kind {
 	case Threshold:
-		name := r.Query.Metric
-		if r.Service != "" {
-			name += " of " + r.Service
-		}
-		return "the " + aggregateName(r.Query.Aggregate) + " of " + name + " is " + limit + hold
+		return "the " + aggregateName(r.Query.Aggregate) + " of " + r.Query.Metric + of + " is " + limit + hold
 	case LogMatch:
 		words := "matching log records"
 		if r.Query.Text != "" {
 			words = "“" + cut(r.Query.Text, 40) + "”"
 		}
-		return subject + " logs " + words + " " + limit + " times in " + Spell(r.Window) + hold
+		return or(subject, "any service") + " logs " + words + " " + limit + " times in " + Spell(r.Window) + hold
 	case LogRatio:
-		return "the share of bad log records of " + subject + " is " + limit + hold
+		return "the share of bad log records" + of + " is " + limit + hold
 	case ErrorRate:
-		return subject + " errors are " + limit + hold
+		return strings.TrimSpace(subject+" errors") + " are " + limit + hold
 	case IssueNew:
-		return "a new issue appears in " + subject
+		return "a new issue appears" + in
 	case IssueRegression:
-		return "a resolved issue comes back in " + subject
+		return "a resolved issue comes back" + in
 	case IssueSpike:
-		return "an issue of " + subject + " happens five times as often as usual"
+		return "an issue" + of + " happens five times as often as usual"
 	case Cron:
-		return "the job " + or(r.Query.Monitor, subject) + " fails, or does not come"
+		job := "a job" + of
+		if r.Query.Monitor != "" {
+			job = "the job " + r.Query.Monitor
+		}
+		return job + " fails, or does not come"
 	case Uptime:
-		return fmt.Sprintf("%s cannot be reached from %s%s", subject, plural(r.Query.Regions, "region"), hold)
+		return fmt.Sprintf("%s cannot be reached from %s%s", or(subject, "what is probed"), plural(r.Query.Regions, "region"), hold)
 	case TLSExpiry:
-		return map[Severity]string{
-			Page:   "the certificate of " + subject + " expires within a day",
-			Ticket: "the certificate of " + subject + " has not been renewed in time",
-		}[l.Severity]
+		certificate := "a certificate"
+		if subject != "" {
+			certificate = "the certificate" + of
+		}
+		return certificate + map[Severity]string{Page: " expires within a day", Ticket: " has not been renewed in time"}[l.Severity]
 	case SLOBurn:
 		pace := "too fast to last"
 		if l.Severity == Ticket {
@@ -98,18 +103,29 @@ func (r Rule) what(l Level) string {
 		if r.SLO != nil {
 			target = r.SLO.Target
 		}
-		return fmt.Sprintf("%s spends the error budget of its %s objective %s", subject, Quantity(target, "1"), pace)
+		return fmt.Sprintf("%s spends the error budget of its %s objective %s", or(subject, "the project"), Quantity(target, "1"), pace)
 	case Forecasted:
 		left := map[Severity]string{Page: "within 4 hours", Ticket: "within a day", Mail: "in the coming days"}[l.Severity]
-		return or(r.Query.Metric, subject) + " of " + subject + " will be full " + left
+		return r.Query.Metric + of + " will be full " + left
 	case Absence:
-		return subject + " has sent nothing" + hold
+		return or(subject, "the project") + " has sent " + r.nothing() + hold
 	case Anomaly:
-		return or(r.Query.Metric, "the number of log records") + " of " + subject + " is far from what is usual at this hour" + hold
+		return or(r.Query.Metric, "the number of log records") + of + " is far from what is usual at this hour" + hold
 	case External:
-		return "the system that watches " + subject + " says so"
+		return "the system that watches " + or(subject, r.Name) + " says so"
 	}
 	return string(r.Kind)
+}
+
+// nothing is what is absent.
+func (r Rule) nothing() string {
+	switch r.Query.Source {
+	case Logs:
+		return "no logs"
+	case Monitors:
+		return "no word of " + clean(or(r.Query.Monitor, "its jobs"))
+	}
+	return "no " + clean(or(r.Query.Metric, "metrics"))
 }
 
 func aggregateName(a string) string {
@@ -233,7 +249,7 @@ func (r Rule) found(value float64) string {
 		}
 		return clean(r.Query.Metric) + " full in " + v
 	case Absence:
-		return "no data"
+		return r.nothing()
 	case Anomaly:
 		return clean(or(r.Query.Metric, r.Name)) + " unusual (" + v + " the usual spread)"
 	}

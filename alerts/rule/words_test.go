@@ -21,6 +21,12 @@ func TestARuleIsASentence(t *testing.T) {
 		"Page Web when shop cannot be reached from 2 regions for 90 seconds": {Kind: Uptime, Service: "shop", Team: "Web"},
 		"Mail the owner when a new issue appears in shop":                    {Kind: IssueNew, Service: "shop"},
 		"Open a ticket when the job backup fails, or does not come":          {Kind: Cron, Query: Query{Monitor: "backup"}},
+		"Mail the owner when a new issue appears":                            {Kind: IssueNew, Name: "New errors"},
+		"Open a ticket when a job fails, or does not come":                   {Kind: Cron, Name: "Jobs"},
+		"Open a ticket when checkout has sent no shop.orders for 5 minutes":  {Kind: Absence, Service: "checkout", Query: Query{Metric: "shop.orders"}},
+		"Open a ticket when any service logs “out of stock” 10 or more times in 5 minutes": {
+			Kind: LogMatch, Name: "Stock", Query: Query{Text: "out of stock"}, Levels: []Level{{Fire: ">= 10"}},
+		},
 		"Page Web when shop spends the error budget of its 99.9 % objective too fast to last": {
 			Kind: SLOBurn, Service: "shop", Team: "Web", SLO: &SLO{Target: 0.999}, Levels: []Level{{Severity: Page}},
 		},
