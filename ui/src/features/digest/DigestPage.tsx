@@ -8,7 +8,8 @@ import { useRowKeys } from "../../components/useRowKeys";
 import { digestQuery, teamsQuery } from "../../lib/alerting";
 import type { Digest } from "../../lib/api";
 import { digestSentence } from "../../lib/digest";
-import { proseTimes } from "../../lib/incidents";
+import { roughly } from "../../lib/format";
+import { proseTimes, spanWords } from "../../lib/incidents";
 import { useAnswer, useNow, useProject, useTitle } from "../../lib/page";
 import { usePref } from "../../lib/prefs";
 
@@ -74,13 +75,16 @@ function Section({ section }: { section: Digest["sections"][number] }) {
     <Panel title={section.title} more={<span className="text-data text-muted">{section.lines.length}</span>}>
       <ul>
         {section.lines.map((line) => {
-          const rule = typeof line.details?.rule === "string" ? line.details.rule : "";
-          const incident = typeof line.details?.incident === "string" ? line.details.incident : "";
+          const detail = (name: string) => (typeof line.details?.[name] === "string" ? line.details[name] : "");
+          const rule = detail("rule");
+          const incident = detail("incident");
+          const from = detail("from");
+          const to = detail("to");
           return (
             <li key={line.id} className="border-b border-line px-3 py-2 last:border-b-0">
               <p className="wrap-anywhere">{proseTimes(line.text, zone, now)}</p>
               <p className="flex flex-wrap gap-x-4 text-data text-muted">
-                <When at={line.at} />
+                {from && to ? <span>{`${spanWords(from, to, zone, now)} (${roughly(Date.parse(to) - Date.parse(from))})`}</span> : <When at={line.at} />}
                 {incident && (
                   <Link data-row to="/p/$project/incidents/$incident" params={{ project: param, incident }} className="text-accent underline underline-offset-2">
                     What happened

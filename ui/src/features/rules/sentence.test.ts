@@ -33,6 +33,13 @@ test("a rule is the sentence that the server says", () => {
     ["Page Web when shop cannot be reached from 2 regions for 90 seconds", rule({ kind: "uptime", service: "shop", team: "Web" })],
     ["Mail the owner when a new issue appears in shop", rule({ kind: "issue_new", service: "shop" })],
     ["Open a ticket when the job backup fails, or does not come", rule({ kind: "cron", query: { monitor: "backup" } })],
+    ["Mail the owner when a new issue appears", rule({ kind: "issue_new" })],
+    ["Open a ticket when a job fails, or does not come", rule({ kind: "cron" })],
+    ["Open a ticket when checkout has sent no shop.orders for 5 minutes", rule({ kind: "absence", service: "checkout", query: { metric: "shop.orders" } })],
+    [
+      "Open a ticket when any service logs “out of stock” 10 or more times in 5 minutes",
+      rule({ kind: "log_match", query: { text: "out of stock" }, levels: [{ fire: ">= 10", severity: "ticket" }] }),
+    ],
     [
       "Page Web when shop spends the error budget of its 99.9 % objective too fast to last",
       rule({ kind: "slo_burn", service: "shop", team: "Web", slo: { target: 0.999 }, levels: [{ severity: "page" }] }),

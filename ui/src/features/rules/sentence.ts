@@ -81,7 +81,11 @@ function what(rule: Rule, level: RuleLevel, i: number): Part[] {
   const q = rule.query;
   const metric = (fallback: string): Part => ({ text: q.metric || fallback, path: "query.metric", label: "metric" });
   const service: Part = { text: rule.service ?? "", path: "service", label: "service" };
-  const subject: Part = rule.service ? service : q.monitor ? { text: q.monitor, path: "query.monitor", label: "monitor" } : { text: rule.name || "it", path: "service", label: "service" };
+  const monitor: Part = { text: q.monitor ?? "", path: "query.monitor", label: "monitor" };
+  const subject = [service, monitor].find((part) => part.text !== "");
+  /** The subject after a word, or nothing: a rule may be about everything. */
+  const after = (word: string): Part[] => (subject ? [plain(` ${word} `), subject] : []);
+  const orElse = (text: string): Part => subject ?? { ...service, text };
   const limit: Part = { text: limitWords(rule, level), path: `levels[${i}].fire`, label: "limit" };
   const held = level.for === undefined ? defaults[rule.kind]?.hold ?? 0 : seconds(level.for);
   const hold: Part[] = held === 0 ? [] : [plain(" for "), { text: held === undefined ? String(level.for) : spell(held), path: `levels[${i}].for`, label: "how long" }];
@@ -93,14 +97,14 @@ function what(rule: Rule, level: RuleLevel, i: number): Part[] {
         { text: aggregateName(q.aggregate), path: "query.aggregate", label: "aggregate" },
         plain(" of "),
         metric("a metric"),
-        ...(rule.service ? [plain(" of "), service] : []),
+        ...after("of"),
         plain(" is "),
         limit,
         ...hold,
       ];
     case "log_match":
       return [
-        subject,
+        orElse("any service"),
         plain(" logs "),
         { text: q.text ? `“${cut(q.text, 40)}”` : "matching log records", path: "query.text", label: "words" },
         plain(" "),
@@ -110,43 +114,54 @@ function what(rule: Rule, level: RuleLevel, i: number): Part[] {
         ...hold,
       ];
     case "log_ratio":
-      return [plain("the share of bad log records of "), subject, plain(" is "), limit, ...hold];
+      return [plain("the share of bad log records"), ...after("of"), plain(" is "), limit, ...hold];
     case "error_rate":
-      return [subject, plain(" errors are "), limit, ...hold];
+      return [...(subject ? [subject, plain(" ")] : []), plain("errors are "), limit, ...hold];
     case "issue_new":
-      return [plain("a new issue appears in "), subject];
+      return [plain("a new issue appears"), ...after("in")];
     case "issue_regression":
-      return [plain("a resolved issue comes back in "), subject];
+      return [plain("a resolved issue comes back"), ...after("in")];
     case "issue_spike":
-      return [plain("an issue of "), subject, plain(" happens five times as often as usual")];
+      return [plain("an issue"), ...after("of"), plain(" happens five times as often as usual")];
     case "cron":
-      return [plain("the job "), { text: q.monitor || subject.text, path: "query.monitor", label: "job" }, plain(" fails, or does not come")];
+      return [...(q.monitor ? [plain("the job "), { ...monitor, label: "job" }] : [{ text: "a job", path: "query.monitor", label: "job" }, ...after("of")]), plain(" fails, or does not come")];
     case "uptime":
-      return [subject, plain(" cannot be reached from "), { text: many(q.regions || 2, "region"), path: "query.regions", label: "regions" }, ...hold];
+      return [orElse("what is probed"), plain(" cannot be reached from "), { text: many(q.regions || 2, "region"), path: "query.regions", label: "regions" }, ...hold];
     case "tls_expiry":
-      return [plain("the certificate of "), subject, plain(level.severity === "page" ? " expires within a day" : " has not been renewed in time")];
+      return [plain(subject ? "the certificate" : "a certificate"), ...after("of"), plain(level.severity === "page" ? " expires within a day" : " has not been renewed in time")];
     case "slo_burn":
       return [
-        subject,
+        orElse("the project"),
         plain(" spends the error budget of its "),
         { text: quantity(rule.slo?.target ?? 0, "1"), path: "slo.target", label: "objective" },
         plain(` objective ${level.severity === "ticket" ? "faster than it may, for days" : "too fast to last"}`),
       ];
     case "forecast":
       return [
-        metric(subject.text),
-        plain(" of "),
-        subject,
+        metric("a metric"),
+        ...after("of"),
         plain(` will be full ${level.severity === "page" ? "within 4 hours" : level.severity === "mail" ? "in the coming days" : "within a day"}`),
       ];
     case "absence":
-      return [subject, plain(" has sent nothing"), ...hold];
+      return [orElse("the project"), plain(" has sent "), nothing(rule), ...hold];
     case "anomaly":
-      return [metric("the number of log records"), plain(" of "), subject, plain(" is far from what is usual at this hour"), ...hold];
+      return [metric("the number of log records"), ...after("of"), plain(" is far from what is usual at this hour"), ...hold];
     case "external":
-      return [plain("the system that watches "), subject, plain(" says so")];
+      return [plain("the system that watches "), orElse(rule.name), plain(" says so")];
     default:
       return [plain(rule.kind)];
+  }
+}
+
+/** What is absent. */
+function nothing(rule: Rule): Part {
+  switch (rule.query.source) {
+    case "logs":
+      return { text: "no logs", path: "query.source", label: "source" };
+    case "monitors":
+      return { text: `no word of ${rule.query.monitor || "its jobs"}`, path: "query.monitor", label: "job" };
+    default:
+      return { text: `no ${rule.query.metric || "metrics"}`, path: "query.metric", label: "metric" };
   }
 }
 
