@@ -247,7 +247,7 @@ func TestAPageOfAServiceThatBreaksAfterADeployNamesTheDeployTheErrorAndTheLogMes
 	text := notify.Text(*page)
 	first := begin.In(tokyo(t)).Add(-3 * time.Minute).Format("15:04 MST")
 	for _, want := range []string{
-		"About 1 in 5 requests of checkout fails",
+		"About 1 in 5 requests of checkout have failed",
 		"17 users met errors in this project",
 		"1.42.0 of checkout deployed " + first + ", 4 min before (by ann)",
 		"TypeError: amount is undefined: 59 events, 17 users, new in 1.42.0",

@@ -81,7 +81,10 @@ func feel(a about, events, users int64) part {
 		if subject == "" {
 			subject = a.worst.Name
 		}
-		p.section.Lines = append(p.section.Lines, notify.Line{Text: sentence(oneIn(share)+" of "+subject, " fails since "+a.clock(a.Since)+".")})
+		if group := a.worst.Line().Group; group != "" && group != subject {
+			subject += " (" + group + ")"
+		}
+		p.section.Lines = append(p.section.Lines, notify.Line{Text: sentence(oneIn(share)+" of "+subject, " have failed since "+a.clock(a.Since)+".")})
 	}
 	from, to := a.window()
 	if users > 0 {
@@ -98,19 +101,17 @@ func feel(a about, events, users int64) part {
 	return p
 }
 
-// oneIn says a share as people do: every request, 1 in 8 requests.
+// oneIn says a share as people do: all requests, 4 in 10 requests, 1 in 8 requests.
 func oneIn(share float64) string {
-	switch {
+	switch tenths := math.Round(share * 10); {
 	case share > 0.95:
-		return "Nearly every request"
-	case share > 2.0/3:
-		return fmt.Sprintf("About %.0f in 10 requests", share*10)
+		return "Nearly all requests"
+	case tenths == 5:
+		return "About half of the requests"
+	case share > 0.35:
+		return fmt.Sprintf("About %.0f in 10 requests", tenths)
 	}
-	n := math.Round(1 / share)
-	if n < 2 {
-		n = 2
-	}
-	return fmt.Sprintf("About 1 in %s requests", count(int64(n)))
+	return fmt.Sprintf("About 1 in %s requests", count(int64(math.Round(1/share))))
 }
 
 // deployLines tells deploys, those of the service first, the nearest to the trouble first.

@@ -327,3 +327,15 @@ func TestAPhraseFindsTheMessagesOfATemplate(t *testing.T) {
 		}
 	}
 }
+
+func TestAShareIsSaidAsPeopleDo(t *testing.T) {
+	t.Parallel()
+	for share, want := range map[float64]string{
+		1: "Nearly all requests", 0.91: "About 9 in 10 requests", 0.41: "About 4 in 10 requests", 0.47: "About half of the requests",
+		0.33: "About 1 in 3 requests", 0.12: "About 1 in 8 requests", 0.0004: "About 1 in 2,500 requests",
+	} {
+		if got := oneIn(share); got != want {
+			t.Errorf("oneIn(%v) = %q, want %q", share, got, want)
+		}
+	}
+}

@@ -415,3 +415,24 @@ func TestTheFaultOfOneRuleIsNotThatOfOthers(t *testing.T) {
 		}
 	}
 }
+
+func TestADeployThatIsFeltIsWaitedForTwiceAsLong(t *testing.T) {
+	t.Parallel()
+	for _, soft := range []bool{false, true} {
+		w := newWorld(t, storagetest.Catalog(t), storagetest.Telemetry(t))
+		s := &sender{}
+		outage(s)
+		s.send(t, w.store, w.project)
+		w.put(errorRate("errors"))
+		if err := w.db.AddDeploy(t.Context(), catalog.Deploy{Project: w.project, ID: "d", At: unix(begin + 1740), Service: "shop", Release: "2", Source: "api", Soft: soft}); err != nil {
+			t.Fatal(err)
+		}
+		d := &desk{}
+		w.now = begin + 1500
+		w.until(w.evaluator("a", d), 2640, 10)
+		want := []string{map[bool]string{false: "35 fire errors/page/shop page", true: "38 fire errors/page/shop page"}[soft]}
+		if diff := gocmp.Diff(want, d.told()); diff != "" {
+			t.Errorf("after a deploy that is felt: %t: signals (-want +got):\n%s", soft, diff)
+		}
+	}
+}

@@ -357,8 +357,8 @@ func (s *step) settle(t *tracked, slot int64, as *int64, p *Plan) {
 	}
 }
 
-// softAt reports whether a deploy of the rule's service has just been made. One that is known by the
-// errors of its release only does not count: those errors are what the rule is there for.
+// softAt reports whether a deploy of the rule's service has just been made whose restart is expected to be
+// felt. Who deploys says so; by itself a deploy is no reason to wait, since what breaks breaks by one.
 func (p *Plan) softAt(deploys []catalog.Deploy) func(slot int64) bool {
 	if len(deploys) == 0 {
 		return nil
@@ -366,7 +366,7 @@ func (p *Plan) softAt(deploys []catalog.Deploy) func(slot int64) bool {
 	return func(slot int64) bool {
 		return slices.ContainsFunc(deploys, func(d catalog.Deploy) bool {
 			at := d.At.Unix()
-			return d.Source != catalog.DeployFromErrors && at <= slot && slot < at+softFor &&
+			return d.Soft && at <= slot && slot < at+softFor &&
 				(p.Rule.Service == "" || d.Service == "" || p.Rule.Service == d.Service) &&
 				(p.Rule.Environment == "" || d.Environment == "" || p.Rule.Environment == d.Environment)
 		})

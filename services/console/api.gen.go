@@ -714,6 +714,7 @@ type Deploy struct {
 	Person      string    `json:"person"`
 	Release     string    `json:"release"`
 	Service     string    `json:"service"`
+	Soft        bool      `json:"soft"`
 
 	// Source errors: the release was first seen in an error
 	Source DeploySource `json:"source"`
@@ -964,7 +965,10 @@ type NewDeploy struct {
 	Person      *string    `json:"person,omitempty"`
 	Release     string     `json:"release"`
 	Service     string     `json:"service"`
-	Url         *string    `json:"url,omitempty"`
+
+	// Soft Users are expected to feel the restart: for ten minutes evidence has to last twice as long before anybody is told
+	Soft *bool   `json:"soft,omitempty"`
+	Url  *string `json:"url,omitempty"`
 }
 
 // NewMonitor defines model for NewMonitor.

@@ -90,6 +90,7 @@ func (s *Server) addDeploy(ctx context.Context, project catalog.Project, in NewD
 	case d.URL != "" && !isPage(d.URL):
 		return Deploy{}, access.Invalid("url: it is not the address of a page")
 	}
+	d.Soft = in.Soft != nil && *in.Soft
 	if in.At != nil {
 		d.At = in.At.UTC()
 		if d.At.After(now.Add(deployAhead)) || d.At.Before(now.Add(-deployBehind)) {
@@ -107,7 +108,7 @@ func isPage(address string) bool {
 
 func deployOf(d catalog.Deploy) Deploy {
 	return Deploy{
-		Id: d.ID, At: d.At, Service: d.Service, Environment: d.Environment, Release: d.Release, Person: d.Person, Url: d.URL, Source: DeploySource(d.Source),
+		Id: d.ID, At: d.At, Service: d.Service, Environment: d.Environment, Release: d.Release, Person: d.Person, Url: d.URL, Source: DeploySource(d.Source), Soft: d.Soft,
 	}
 }
 

@@ -267,14 +267,16 @@ type Deploy struct {
 	Service, Environment, Release string
 	// Person deployed it; Source is api or errors (a release that was first seen in an error).
 	Person, URL, Source string
+	// Soft says that users are expected to feel the restart.
+	Soft bool
 }
 
 // AddDeploy notes a deploy; the same ID once more changes nothing.
 func (db *DB) AddDeploy(ctx context.Context, d Deploy) error {
 	err := db.InTx(ctx, func(tx *Tx) error {
-		_, err := tx.exec(ctx, `INSERT INTO deploys (project, id, at, service, environment, release, person, url, source)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (project, id) DO NOTHING`,
-			int64(d.Project), d.ID, fromTime(d.At), d.Service, d.Environment, d.Release, d.Person, d.URL, d.Source)
+		_, err := tx.exec(ctx, `INSERT INTO deploys (project, id, at, service, environment, release, person, url, source, soft)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (project, id) DO NOTHING`,
+			int64(d.Project), d.ID, fromTime(d.At), d.Service, d.Environment, d.Release, d.Person, d.URL, d.Source, bit(d.Soft))
 		return err
 	})
 	if err != nil {
@@ -288,11 +290,11 @@ func (db *DB) Deploys(ctx context.Context, project uint32, from, to time.Time) (
 	all, err := view(ctx, db, func(r runner) ([]Deploy, error) {
 		return many(ctx, r, func(row scanner) (Deploy, error) {
 			var d Deploy
-			var project, at int64
-			err := row.Scan(&project, &d.ID, &at, &d.Service, &d.Environment, &d.Release, &d.Person, &d.URL, &d.Source)
-			d.Project, d.At = uint32(project), toTime(at)
+			var project, at, soft int64
+			err := row.Scan(&project, &d.ID, &at, &d.Service, &d.Environment, &d.Release, &d.Person, &d.URL, &d.Source, &soft)
+			d.Project, d.At, d.Soft = uint32(project), toTime(at), soft != 0
 			return d, err
-		}, `SELECT project, id, at, service, environment, release, person, url, source FROM deploys
+		}, `SELECT project, id, at, service, environment, release, person, url, source, soft FROM deploys
 			WHERE project = $1 AND at >= $2 AND at < $3 ORDER BY at DESC, id LIMIT 1000`, int64(project), fromTime(from), fromTime(to))
 	})
 	if err != nil {

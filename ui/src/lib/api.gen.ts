@@ -2113,6 +2113,11 @@ export interface components {
             at?: string;
             url?: string;
             person?: string;
+            /**
+             * @description Users are expected to feel the restart: for ten minutes evidence has to last twice as long before anybody is told
+             * @default false
+             */
+            soft: boolean;
         };
         Deploy: {
             id: string;
@@ -2128,6 +2133,7 @@ export interface components {
              * @enum {string}
              */
             source: "api" | "errors";
+            soft: boolean;
         };
         DeployList: {
             deploys: components["schemas"]["Deploy"][];
