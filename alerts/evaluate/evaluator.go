@@ -41,6 +41,8 @@ type Config struct {
 	Replica string
 	// Watermark says up to when data can be read; without one whatever was sent is taken to be there.
 	Watermark *Watermark
+	// Canary names the organisation and the rule of the canaries that fly for each shard; empty is none.
+	Canary string
 	// Clock replaces that of the database, in tests.
 	Clock func(context.Context) (time.Time, error)
 }
@@ -58,9 +60,10 @@ type Evaluator struct {
 	took   metric.Float64Histogram
 	owned  metric.Int64Gauge
 
-	replica *replica
-	book    *book
-	minute  time.Time // of the accounts that were last kept
+	replica  *replica
+	canaries *canaries // nil: none fly
+	book     *book
+	minute   time.Time // of the accounts that were last kept
 
 	running sync.WaitGroup
 	places  chan struct{} // of projects that are evaluated
@@ -87,6 +90,12 @@ func New(cfg Config, db *catalog.DB, store *telemetry.Store, desk Desk, meter me
 	e.owned, errs[3] = meter.Int64Gauge("midwatch.alerting.shards", metric.WithDescription("Shards that this replica holds"))
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("make the evaluator's metrics: %w", err)
+	}
+	if cfg.Canary != "" {
+		var err error
+		if e.canaries, err = newCanaries(e); err != nil {
+			return nil, fmt.Errorf("make the canaries: %w", err)
+		}
 	}
 	return e, nil
 }
@@ -161,6 +170,7 @@ func (e *Evaluator) tick(ctx context.Context) error {
 	}
 	looked := e.look(ctx, now)
 	e.begin(ctx, now)
+	e.fly(ctx, now.Unix())
 	return errors.Join(looked, e.keepAccounts(ctx, now))
 }
 
@@ -201,8 +211,8 @@ func (e *Evaluator) adopt(ctx context.Context) error {
 		return err
 	}
 	for _, s := range states {
-		if _, mine := e.replica.held[shardOf(s.Project, Shards)]; !mine || e.book.projects[s.Project] != nil {
-			continue
+		if _, mine := e.replica.held[ShardOf(s.Project)]; !mine || s.Project == 0 || e.book.projects[s.Project] != nil {
+			continue // project 0 are the canaries
 		}
 		owner, err := e.db.Project(ctx, s.Project)
 		if errors.Is(err, catalog.ErrNotFound) {
@@ -234,7 +244,7 @@ func (e *Evaluator) begin(ctx context.Context, now time.Time) {
 		}
 	}
 	for number, p := range e.projects {
-		shard, mine := e.replica.held[shardOf(number, Shards)]
+		shard, mine := e.replica.held[ShardOf(number)]
 		if !mine || e.book.projects[number] == nil && p.loaded && len(p.rules) == 0 {
 			delete(e.projects, number)
 			continue
