@@ -108,7 +108,7 @@ func TestWhoLostAShardCannotFlyItsCanary(t *testing.T) {
 	frozen := w.withCanaries("frozen", d)
 	w.tick(frozen)
 	w.now += 20
-	if _, err := w.db.HoldShards(t.Context(), "heir", []int{17}, unix(w.now), time.Hour); err != nil {
+	if _, err := w.db.HoldShards(t.Context(), "heir", []int{17}, unix(w.now), time.Hour, nil); err != nil {
 		t.Fatal(err)
 	}
 	w.now += 80 // bad now

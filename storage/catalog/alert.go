@@ -71,8 +71,8 @@ func (db *DB) Leave(ctx context.Context, replica string) error {
 
 // HoldShards renews the leases of the shards that owner has among want, takes those that nobody has,
 // and gives up those that it has beyond them. It returns what owner holds now. A shard that is taken
-// gets a new epoch; one that is renewed keeps its own.
-func (db *DB) HoldShards(ctx context.Context, owner string, want []int, now time.Time, length time.Duration) ([]Shard, error) {
+// gets a new epoch; one that is renewed keeps its own, and its owner says up to when it is evaluated.
+func (db *DB) HoldShards(ctx context.Context, owner string, want []int, now time.Time, length time.Duration, evaluated map[int]time.Time) ([]Shard, error) {
 	var held []Shard
 	err := db.InTx(ctx, func(tx *Tx) error {
 		held = nil
@@ -86,6 +86,7 @@ func (db *DB) HoldShards(ctx context.Context, owner string, want []int, now time
 		}
 		known := make(map[int]bool, len(rows))
 		until := fromTime(now.Add(length))
+		var renewed []int
 		for _, s := range rows {
 			known[s.id] = true
 			own, live := s.owner == owner, s.leaseUntil > fromTime(now)
@@ -96,9 +97,7 @@ func (db *DB) HoldShards(ctx context.Context, owner string, want []int, now time
 				}
 			case !wanted[s.id] || live && !own:
 			case own && live:
-				if _, err := tx.exec(ctx, `UPDATE alert_shards SET lease_until = $2 WHERE id = $1`, int64(s.id), until); err != nil {
-					return err
-				}
+				renewed = append(renewed, s.id)
 				held = append(held, Shard{s.id, s.epoch})
 			default:
 				if _, err := tx.exec(ctx, `UPDATE alert_shards SET owner = $2, epoch = epoch + 1, lease_until = $3 WHERE id = $1`,
@@ -107,6 +106,9 @@ func (db *DB) HoldShards(ctx context.Context, owner string, want []int, now time
 				}
 				held = append(held, Shard{s.id, s.epoch + 1})
 			}
+		}
+		if err := tx.renew(ctx, renewed, until, evaluated); err != nil {
+			return err
 		}
 		for _, id := range want {
 			if known[id] {
@@ -126,6 +128,32 @@ func (db *DB) HoldShards(ctx context.Context, owner string, want []int, now time
 		return nil, fmt.Errorf("hold shards: %w", err)
 	}
 	return held, nil
+}
+
+// renew puts off the ends of leases, in one statement: it is done every few seconds.
+func (tx *Tx) renew(ctx context.Context, shards []int, until int64, evaluated map[int]time.Time) error {
+	if len(shards) == 0 {
+		return nil
+	}
+	args := []any{until}
+	var ids, at strings.Builder
+	for i, id := range shards {
+		if i > 0 {
+			ids.WriteString(", ")
+		}
+		args = append(args, int64(id))
+		fmt.Fprintf(&ids, "$%d", len(args))
+		if t, ok := evaluated[id]; ok {
+			args = append(args, fromTime(t))
+			fmt.Fprintf(&at, " WHEN id = $%d AND evaluated_at < $%d THEN $%d", len(args)-1, len(args), len(args))
+		}
+	}
+	set := `lease_until = $1`
+	if at.Len() > 0 {
+		set += `, evaluated_at = CASE` + at.String() + ` ELSE evaluated_at END`
+	}
+	_, err := tx.exec(ctx, `UPDATE alert_shards SET `+set+` WHERE id IN (`+ids.String()+`)`, args...)
+	return err
 }
 
 type shardRow struct {

@@ -63,6 +63,18 @@ func (db *DB) WatchShards(ctx context.Context) ([]ShardWatch, error) {
 	return shards, nil
 }
 
+// EvaluatedUntil returns up to when all that the rules of a shard had to look at is looked at, as of a few
+// seconds ago; zero if that is not known.
+func (db *DB) EvaluatedUntil(ctx context.Context, shard int) (time.Time, error) {
+	ns, err := view(ctx, db, func(r runner) (int64, error) {
+		return one(ctx, r, scanInt, `SELECT coalesce(max(evaluated_at), 0) FROM alert_shards WHERE id = $1`, int64(shard))
+	})
+	if err != nil {
+		return time.Time{}, fmt.Errorf("up to when shard %d is evaluated: %w", shard, err)
+	}
+	return toTime(ns), nil
+}
+
 // CanariesHome notes that the canaries of shards have come home.
 func (db *DB) CanariesHome(ctx context.Context, shards []int, at time.Time) error {
 	err := db.InTx(ctx, func(tx *Tx) error {

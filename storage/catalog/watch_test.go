@@ -165,7 +165,7 @@ func TestReceiversThatAreGoneAreForgotten(t *testing.T) {
 func TestShardsAreWatched(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *catalog.DB) {
 		ctx := t.Context()
-		held, err := db.HoldShards(ctx, "a", []int{3, 4}, noon, time.Minute)
+		held, err := db.HoldShards(ctx, "a", []int{3, 4}, noon, time.Minute, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -196,7 +196,7 @@ func TestShardsAreWatched(t *testing.T) {
 		if err := db.Leave(ctx, "a"); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := db.HoldShards(ctx, "b", []int{4}, noon, time.Minute); err != nil {
+		if _, err := db.HoldShards(ctx, "b", []int{4}, noon, time.Minute, nil); err != nil {
 			t.Fatal(err)
 		}
 		if err := fence(held...); !errors.Is(err, catalog.ErrFenced) {
@@ -209,5 +209,38 @@ func TestShardsAreWatched(t *testing.T) {
 		if err != nil || !got[1].CanaryAt.Equal(noon.Add(time.Second)) || got[1].Owner != "b" || !got[0].LeaseUntil.IsZero() {
 			t.Errorf("after the takeover %+v, %v", got, err)
 		}
+	})
+}
+
+func TestShardsSayUpToWhenTheyAreEvaluated(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *catalog.DB) {
+		hold := func(owner string, after time.Duration, evaluated map[int]time.Time) {
+			t.Helper()
+			if held, err := db.HoldShards(t.Context(), owner, []int{1, 2, 3}, noon.Add(after), 15*time.Second, evaluated); err != nil || len(held) != 3 {
+				t.Fatalf("%s holds %v, %v", owner, held, err)
+			}
+		}
+		want := func(shard int, want time.Time) {
+			t.Helper()
+			if got, err := db.EvaluatedUntil(t.Context(), shard); err != nil || !got.Equal(want) {
+				t.Errorf("shard %d is evaluated until %s, %v; want %s", shard, got, err, want)
+			}
+		}
+		at := func(seconds int) time.Time { return noon.Add(time.Duration(seconds) * time.Second) }
+		hold("a", 0, map[int]time.Time{1: at(0)}) // taken: it knows nothing yet
+		want(1, time.Time{})
+		hold("a", 5*time.Second, map[int]time.Time{1: at(4), 2: at(3), 9: at(1)})
+		want(1, at(4))
+		want(2, at(3))
+		want(3, time.Time{})
+		want(9, time.Time{})
+		hold("a", 10*time.Second, map[int]time.Time{1: at(2), 3: at(9)}) // what is evaluated stays so
+		want(1, at(4))
+		want(2, at(3))
+		want(3, at(9))
+		hold("b", time.Minute, nil)
+		want(1, at(4))
+		hold("b", 65*time.Second, map[int]time.Time{1: at(64)})
+		want(1, at(64))
 	})
 }
