@@ -185,6 +185,44 @@ func TestALostCanaryIsMissedAndOthersAreNotBlamed(t *testing.T) {
 	})
 }
 
+// TestACanaryWhoseOwnerGoesComesHomeToTheNext stops one of two replicas while its canaries are away.
+func TestACanaryWhoseOwnerGoesComesHomeToTheNext(t *testing.T) {
+	underTheSky(t, func(t *testing.T, s sky) {
+		w := newTestWatcher(t, "", s.db)
+		first, second := s.start("first", true), s.start("second", true)
+		open := func() (n int) {
+			t.Helper()
+			all, err := s.db.Incidents(t.Context(), catalog.IncidentFilter{Organisation: desk.DrillID, State: catalog.IncidentOpen, Limit: 10})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(all)
+		}
+		for s.watch(w, 10*time.Minute); open() < 2; { // each replica has its own
+			s.watch(w, lookInterval)
+		}
+		first()
+		if last, bad := s.watch(w, 15*time.Minute); bad > 0 {
+			t.Errorf("%d looks are bad: %s", bad, last)
+		}
+		for ; open() > 0; s.watch(w, lookInterval) {
+			if open() > 1 {
+				t.Fatal("what the first has left behind is still open")
+			}
+		}
+		shards, err := s.db.WatchShards(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, one := range shards {
+			if age := time.Since(one.CanaryAt); age > 11*time.Minute || one.Owner != "second" {
+				t.Errorf("the canary of shard %d, which %s holds, came home %s ago", one.ID, one.Owner, age)
+			}
+		}
+		second()
+	})
+}
+
 func TestCanariesAreJudged(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
