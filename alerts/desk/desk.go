@@ -300,7 +300,8 @@ func read(organisation string, documents []catalog.Document, log *slog.Logger) *
 }
 
 // DrillID names the rule of the fire drill, and the team, policy and receiver of which its incidents are.
-// Nobody has to be woken to know that a page would come.
+// Nobody has to be woken to know that a page would come. It is also the organisation, nobody's, of the
+// canaries that fly all the time.
 const DrillID = "midwatch-drill"
 
 // withDrill routes the fire drill to its receiver, before all that people have configured.
@@ -308,6 +309,7 @@ func withDrill(b *incident.Book) *incident.Book {
 	b.Teams[DrillID] = oncall.Team{ID: DrillID, Name: "Fire drill", Policy: DrillID, Digest: oncall.Digest{Days: oncall.Off}}.WithDefaults()
 	b.Policies[DrillID] = oncall.Policy{
 		ID: DrillID, Name: "Fire drill", Steps: []oncall.Step{{Targets: []oncall.Target{{Kind: oncall.ToReceiver, ID: DrillID}}}},
+		ExhaustedReceivers: []string{DrillID}, // not the owners
 	}.WithDefaults()
 	b.Receivers[DrillID] = incident.Receiver{ID: DrillID, Name: "Fire drill", Kind: "drill"}
 	b.Routes.Routes = append([]oncall.Route{{

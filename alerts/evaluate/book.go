@@ -132,8 +132,8 @@ func (p *Plan) Around(ctx context.Context, db *catalog.DB, deploys []catalog.Dep
 	return Surroundings{Held: b.held(p.Organisation, p.Project), Soft: p.softAt(deploys)}, nil
 }
 
-// shardOf is the shard of a project. All rules of a project share one, so that one replica reads its
+// ShardOf is the shard of a project. All rules of a project share one, so that one replica reads its
 // data once and sees a rule beside those that it depends on.
-func shardOf(project uint32, shards int) int {
-	return rule.Shard(strconv.FormatUint(uint64(project), 10), "", shards)
+func ShardOf(project uint32) int {
+	return rule.Shard(strconv.FormatUint(uint64(project), 10), "", Shards)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 
@@ -41,6 +42,8 @@ type Config struct {
 	Replica string
 	// Watermark says up to when data can be read; without one whatever was sent is taken to be there.
 	Watermark *Watermark
+	// Canary names the organisation and the rule of the canaries that fly for each shard; empty is none.
+	Canary string
 	// Clock replaces that of the database, in tests.
 	Clock func(context.Context) (time.Time, error)
 }
@@ -58,9 +61,11 @@ type Evaluator struct {
 	took   metric.Float64Histogram
 	owned  metric.Int64Gauge
 
-	replica *replica
-	book    *book
-	minute  time.Time // of the accounts that were last kept
+	replica  *replica
+	canaries *canaries // nil: none fly
+	book     *book
+	readAt   int64     // when the book was last what people have configured
+	minute   time.Time // of the accounts that were last kept
 
 	running sync.WaitGroup
 	places  chan struct{} // of projects that are evaluated
@@ -68,7 +73,16 @@ type Evaluator struct {
 	mu       sync.Mutex
 	projects map[uint32]*project // those that nobody advances
 	busy     map[uint32]bool
+	progress map[uint32]progress
 	accounts catalog.Account
+}
+
+// progress is how far a project was after its last step: the rules that a version of the book has are
+// evaluated for all slots before next. It counts while the shard is held by the same epoch.
+type progress struct {
+	shard   catalog.Shard
+	version int64
+	next    int64
 }
 
 // New makes an evaluator; Run starts it.
@@ -78,7 +92,8 @@ func New(cfg Config, db *catalog.DB, store *telemetry.Store, desk Desk, meter me
 	}
 	e := &Evaluator{
 		cfg: cfg, db: db, store: store, desk: desk, log: log, replica: newReplica(cfg.Replica, Shards, db),
-		projects: map[uint32]*project{}, busy: map[uint32]bool{}, places: make(chan struct{}, parallel),
+		projects: map[uint32]*project{}, busy: map[uint32]bool{}, progress: map[uint32]progress{},
+		places: make(chan struct{}, parallel),
 	}
 	var errs [4]error
 	e.slots, errs[0] = meter.Int64Counter("midwatch.alerting.slots", metric.WithDescription("Slots of rules, by what became of them"))
@@ -87,6 +102,12 @@ func New(cfg Config, db *catalog.DB, store *telemetry.Store, desk Desk, meter me
 	e.owned, errs[3] = meter.Int64Gauge("midwatch.alerting.shards", metric.WithDescription("Shards that this replica holds"))
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("make the evaluator's metrics: %w", err)
+	}
+	if cfg.Canary != "" {
+		var err error
+		if e.canaries, err = newCanaries(e); err != nil {
+			return nil, fmt.Errorf("make the canaries: %w", err)
+		}
 	}
 	return e, nil
 }
@@ -147,13 +168,14 @@ func (e *Evaluator) tick(ctx context.Context) error {
 		return err
 	}
 	had := len(e.replica.held)
-	if err := e.replica.tick(ctx, now); err != nil {
+	if err := e.replica.tick(ctx, now, e.evaluated); err != nil {
 		return err
 	}
 	e.owned.Record(ctx, int64(len(e.replica.held)))
 	if err := e.read(ctx); err != nil {
 		return err
 	}
+	e.readAt = now.Unix()
 	if len(e.replica.held) > had {
 		if err := e.adopt(ctx); err != nil {
 			return err
@@ -161,6 +183,7 @@ func (e *Evaluator) tick(ctx context.Context) error {
 	}
 	looked := e.look(ctx, now)
 	e.begin(ctx, now)
+	e.fly(ctx, now.Unix())
 	return errors.Join(looked, e.keepAccounts(ctx, now))
 }
 
@@ -201,8 +224,8 @@ func (e *Evaluator) adopt(ctx context.Context) error {
 		return err
 	}
 	for _, s := range states {
-		if _, mine := e.replica.held[shardOf(s.Project, Shards)]; !mine || e.book.projects[s.Project] != nil {
-			continue
+		if _, mine := e.replica.held[ShardOf(s.Project)]; !mine || s.Project == 0 || e.book.projects[s.Project] != nil {
+			continue // project 0 are the canaries
 		}
 		owner, err := e.db.Project(ctx, s.Project)
 		if errors.Is(err, catalog.ErrNotFound) {
@@ -234,9 +257,10 @@ func (e *Evaluator) begin(ctx context.Context, now time.Time) {
 		}
 	}
 	for number, p := range e.projects {
-		shard, mine := e.replica.held[shardOf(number, Shards)]
+		shard, mine := e.replica.held[ShardOf(number)]
 		if !mine || e.book.projects[number] == nil && p.loaded && len(p.rules) == 0 {
 			delete(e.projects, number)
+			delete(e.progress, number)
 			continue
 		}
 		if p.shard != shard {
@@ -244,6 +268,7 @@ func (e *Evaluator) begin(ctx context.Context, now time.Time) {
 		}
 		s := &step{Evaluator: e, project: p, chapter: e.book.projects[number], book: e.book, now: now.Unix()}
 		if !s.needed() {
+			e.progress[number] = s.reached()
 			continue
 		}
 		select {
@@ -295,6 +320,56 @@ func (e *Evaluator) run(ctx context.Context, s *step) {
 	defer e.mu.Unlock()
 	delete(e.busy, s.project.number)
 	e.projects[s.project.number] = s.project
+	e.progress[s.project.number] = s.reached()
+}
+
+// reached is how far a project is, whose step is over.
+func (s *step) reached() progress {
+	p := s.project
+	r := progress{shard: p.shard, version: s.book.version, next: math.MaxInt64}
+	if !p.loaded {
+		r.next = 0
+	}
+	for id, plan := range s.plans() {
+		if t := p.rules[id]; t == nil || t.plan != plan {
+			r.next = 0
+		} else {
+			r.next = min(r.next, t.memory.Cursor+plan.interval)
+		}
+	}
+	return r
+}
+
+// evaluated is up to when all rules of each shard are evaluated, which is told with each renewal of the
+// leases: what is kept of a rule itself is minutes behind, so that a slot costs no write.
+func (e *Evaluator) evaluated() map[int]time.Time {
+	if e.book == nil {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	until := map[int]int64{}
+	for number := range e.book.projects {
+		shard, mine := e.replica.held[ShardOf(number)]
+		if !mine {
+			continue
+		}
+		if _, seen := until[shard.ID]; !seen {
+			until[shard.ID] = e.readAt // a rule may have come since
+		}
+		last := int64(0)
+		if r := e.progress[number]; r.shard == shard && r.version == e.book.version {
+			last = r.next - 1
+		}
+		until[shard.ID] = min(until[shard.ID], last)
+	}
+	out := make(map[int]time.Time, len(until))
+	for shard, at := range until {
+		if at > 0 {
+			out[shard] = unix(at)
+		}
+	}
+	return out
 }
 
 // watermark is up to when the data of a source can be read, in Unix seconds.

@@ -151,6 +151,102 @@ func TestLateDataHideNoBreachAndInventNoAbsence(t *testing.T) {
 	}
 }
 
+func TestItIsKnownUpToWhenRulesAreEvaluated(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, storagetest.Catalog(t), storagetest.Telemetry(t))
+	s := &sender{}
+	s.gauge("temperature", "room=cellar", 0, 7200, 15, between(0, 0, 20, 20))
+	s.send(t, w.store, w.project)
+	w.put(hot("hot"))
+	p, err := NewPlan(w.org, w.project, 1, hot("hot"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := w.evaluator("a", &desk{})
+	// known is the newest slot that is known to be evaluated, and the one that is kept of the rule.
+	known := func() (slot, kept int64) {
+		t.Helper()
+		until, err := w.db.EvaluatedUntil(t.Context(), ShardOf(w.project))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !until.IsZero() {
+			slot = p.Slot(until.Unix())
+		}
+		states, err := w.db.RuleStatesOf(t.Context(), w.project)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, state := range states {
+			if state.Rule == "hot" {
+				kept = state.Cursor.Unix()
+			}
+		}
+		return slot, kept
+	}
+	w.now = begin + 900
+	w.tick(e)
+	if slot, _ := known(); slot != 0 {
+		t.Errorf("known to be evaluated until %s before it is", minutes(slot))
+	}
+	behind := false
+	for w.now < begin+1800 {
+		w.now += 5
+		w.tick(e)
+		slot, kept := known()
+		// It is told with the next renewal of the lease.
+		if was := p.Slot(w.now - 10); w.now > begin+920 && slot < was || slot > w.now {
+			t.Fatalf("at %s evaluated until %s, want %s", minutes(w.now), minutes(slot), minutes(was))
+		}
+		behind = behind || kept < slot
+	}
+	if !behind {
+		t.Error("what is kept of the rule says as much")
+	}
+	// A rule that is new is not said to be evaluated before it is.
+	fast := hot("fast")
+	fast.Interval = 10
+	saved := w.now
+	w.put(fast)
+	quick, err := NewPlan(w.org, w.project, 1, fast)
+	if err != nil {
+		t.Fatal(err)
+	}
+	until, err := w.db.EvaluatedUntil(t.Context(), ShardOf(w.project))
+	if err != nil || quick.Slot(until.Unix()) > saved {
+		t.Errorf("evaluated until %s, %v, which is after it was saved", until, err)
+	}
+	// While there is no room to evaluate it, nothing is said.
+	w.tick(e)
+	for range parallel {
+		e.places <- struct{}{}
+	}
+	stood := w.now
+	w.until(e, stood-begin+300, 5)
+	if slot, _ := known(); slot > p.Slot(stood) {
+		t.Errorf("stands still since %s and is evaluated until %s", minutes(stood), minutes(slot))
+	}
+	for range parallel {
+		<-e.places
+	}
+	w.until(e, w.now-begin+20, 5)
+	if slot, _ := known(); slot < p.Slot(w.now-10) {
+		t.Errorf("goes on at %s and is evaluated until %s", minutes(w.now), minutes(slot))
+	}
+	// Whoever takes over knows nothing better, until it has caught up.
+	before, _ := known()
+	w.now += 600
+	next := w.evaluator("b", &desk{})
+	w.tick(next)
+	if slot, _ := known(); slot != before {
+		t.Errorf("just taken over, evaluated until %s, want %s", minutes(slot), minutes(before))
+	}
+	w.until(next, w.now-begin+20, 5)
+	if slot, _ := known(); slot < p.Slot(w.now-10) {
+		t.Errorf("taken over at %s and is evaluated until %s", minutes(w.now), minutes(slot))
+	}
+}
+
 func TestDowntimeIsCaughtUpWithItsNetEffect(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, storagetest.Catalog(t), storagetest.Telemetry(t))

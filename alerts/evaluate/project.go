@@ -422,59 +422,70 @@ func sameScope(own map[string]string, values, by []string) bool {
 
 // commit keeps what has changed, with what people are to be told, in one transaction.
 func (s *step) commit(ctx context.Context) error {
-	var (
-		states      []catalog.RuleState
-		gone        []string
-		transitions []catalog.Transition
-		signals     []incident.Signal
-	)
+	c := commit{project: s.project.number, organisation: s.project.organisation, shards: []catalog.Shard{s.project.shard}}
 	for _, o := range s.outcomes {
-		transitions = append(transitions, o.plan.transitions(o.happened)...)
+		c.transitions = append(c.transitions, o.plan.transitions(o.happened)...)
 		if !o.plan.shadow() {
-			signals = append(signals, o.signals...)
+			c.signals = append(c.signals, o.signals...)
 		}
 		switch {
 		case !o.write && len(o.signals) == 0:
 		case o.rule == nil:
-			gone = append(gone, o.id)
+			c.gone = append(c.gone, o.id)
 		default:
 			o.write = true
 			state, err := o.rule.state(o.id, s.project.number)
 			if err != nil {
 				return err
 			}
-			states = append(states, state)
+			c.states = append(c.states, state)
 		}
 	}
-	if len(states)+len(gone)+len(transitions)+len(signals) == 0 {
+	return s.keep(ctx, c, s.now)
+}
+
+// commit is what one transaction keeps: how far rules are, what happened to them, and what people are
+// to be told of that.
+type commit struct {
+	project      uint32
+	organisation string
+	shards       []catalog.Shard // by which it may be kept
+	states       []catalog.RuleState
+	gone         []string
+	transitions  []catalog.Transition
+	signals      []incident.Signal
+}
+
+func (e *Evaluator) keep(ctx context.Context, c commit, now int64) error {
+	if len(c.states)+len(c.gone)+len(c.transitions)+len(c.signals) == 0 {
 		return nil
 	}
-	err := s.db.InTx(ctx, func(tx *catalog.Tx) error {
-		if err := tx.Fence(ctx, s.project.shard); err != nil {
+	err := e.db.InTx(ctx, func(tx *catalog.Tx) error {
+		if err := tx.Fence(ctx, c.shards...); err != nil {
 			return err
 		}
-		for _, id := range gone {
-			if err := tx.DropRuleState(ctx, s.project.number, id); err != nil {
+		for _, id := range c.gone {
+			if err := tx.DropRuleState(ctx, c.project, id); err != nil {
 				return err
 			}
 		}
-		for _, state := range states {
+		for _, state := range c.states {
 			if err := tx.PutRuleState(ctx, state); err != nil {
 				return err
 			}
 		}
-		for _, t := range transitions {
+		for _, t := range c.transitions {
 			if err := tx.AddTransition(ctx, t); err != nil {
 				return err
 			}
 		}
-		if len(signals) == 0 {
+		if len(c.signals) == 0 {
 			return nil
 		}
-		return s.desk.Apply(ctx, tx, s.project.organisation, signals, unix(s.now))
+		return e.desk.Apply(ctx, tx, c.organisation, c.signals, unix(now))
 	})
-	if err == nil && len(signals) > 0 {
-		s.desk.Woke()
+	if err == nil && len(c.signals) > 0 {
+		e.desk.Woke()
 	}
 	return err
 }

@@ -37,8 +37,9 @@ func newReplica(id string, shards int, db *catalog.DB) *replica {
 }
 
 // tick beats, renews what is held, takes what is free and gives up what another one should have. A
-// lease that could not be renewed in time is not relied upon. It is called between slots.
-func (r *replica) tick(ctx context.Context, now time.Time) error {
+// lease that could not be renewed in time is not relied upon. It is called between slots. evaluated says
+// of each shard up to when it is.
+func (r *replica) tick(ctx context.Context, now time.Time, evaluated func() map[int]time.Time) error {
 	if now.Sub(r.renewedAt) >= leaseLength {
 		r.held = map[int]catalog.Shard{}
 	}
@@ -53,7 +54,7 @@ func (r *replica) tick(ctx context.Context, now time.Time) error {
 	}
 	// While a shard is missing its owner is dead or about to let go: ask each second.
 	if want := r.want(); renew || len(want) != len(r.held) {
-		held, err := r.db.HoldShards(ctx, r.id, want, now, leaseLength)
+		held, err := r.db.HoldShards(ctx, r.id, want, now, leaseLength, evaluated())
 		if err != nil {
 			return err
 		}

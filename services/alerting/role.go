@@ -46,6 +46,9 @@ const (
 	dueAtOnce = 1000
 	// keepHistory is for how long what happened is kept: transitions, deliveries, digest lines.
 	keepHistory = 90 * 24 * time.Hour
+	// keepIncidents is for how many months an incident that is over is kept: last year's season can be
+	// looked up in this one's.
+	keepIncidents = 13
 )
 
 // Config says how the role reaches people.
@@ -94,7 +97,7 @@ func NewRole(cfg Config, b *bus.Bus, db *catalog.DB, store *telemetry.Store, met
 	if !db.Shared() {
 		replica = alone // what was killed is not waited for: nobody else can be at work
 	}
-	r.evaluator, err = evaluate.New(evaluate.Config{Replica: replica, Watermark: watermark}, db, store, r.desk, meter, log)
+	r.evaluator, err = evaluate.New(evaluate.Config{Replica: replica, Watermark: watermark, Canary: desk.DrillID}, db, store, r.desk, meter, log)
 	if err != nil {
 		return nil, err
 	}
@@ -219,7 +222,13 @@ func (r *Role) housekeeping(ctx context.Context, now time.Time) error {
 	if err := r.unseen(ctx, now); err != nil {
 		return err
 	}
-	return r.db.DropOldAlerting(ctx, now.Add(-keepHistory))
+	if err := r.db.DropCanaries(ctx, desk.DrillID, now.Add(-keepCanaries)); err != nil {
+		return err
+	}
+	if err := r.db.DropOldAlerting(ctx, now.Add(-keepHistory)); err != nil {
+		return err
+	}
+	return r.db.DropOldIncidents(ctx, now.AddDate(0, -keepIncidents, 0))
 }
 
 // opener makes notifiers of what organisations have set up.
@@ -229,7 +238,10 @@ type opener struct {
 }
 
 func (o *opener) open(ctx context.Context, organisation, id string) (notify.Notifier, error) {
-	if id == desk.DrillID {
+	switch {
+	case organisation == desk.DrillID:
+		return homing{o.db}, nil
+	case id == desk.DrillID:
 		return drilled{}, nil
 	}
 	r, err := o.receiver(ctx, organisation, id)

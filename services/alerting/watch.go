@@ -69,6 +69,8 @@ type Facts struct {
 	Accounts []catalog.Account
 	// Lags are the rules that are late, the worst first.
 	Lags []Lag
+	// Canaries are those of all shards, the one that has been away for longest first.
+	Canaries []Canary
 	// Page is the oldest page that no sender has taken up.
 	Page catalog.Overdue
 	// Loops says when each loop of this process was last seen at work.
@@ -120,6 +122,9 @@ func Judge(f Facts) []Problem {
 		}
 		problems = append(problems, p)
 	}
+	if p, ok := lost(f.Canaries); ok {
+		problems = append(problems, p)
+	}
 	if wait := f.Now.Sub(f.Page.Since); !f.Page.Since.IsZero() && wait > pagePatience {
 		everybody("a page has waited for %s, and nobody sends it", wait.Round(time.Second))
 	}
@@ -154,7 +159,9 @@ type Health struct {
 	// sender.
 	LagSeconds  float64 `json:"lag_seconds"`
 	PageSeconds float64 `json:"oldest_undelivered_page_seconds"`
-	LastDrill   *Drill  `json:"last_drill,omitempty"`
+	// CanarySeconds is for how long the canary of a shard has been away, the longest of all.
+	CanarySeconds float64 `json:"oldest_canary_seconds"`
+	LastDrill     *Drill  `json:"last_drill,omitempty"`
 }
 
 // watcher judges the health of alerting, says so, and keeps the switch from falling.
@@ -168,6 +175,7 @@ type watcher struct {
 	healthy metric.Int64Gauge
 	lag     metric.Float64Gauge
 	page    metric.Float64Gauge
+	canary  metric.Float64Gauge
 
 	mu    sync.Mutex
 	loops map[string]time.Time
@@ -178,15 +186,21 @@ type watcher struct {
 	began  time.Time // of the first look
 	told   bool      // people know that it is unhealthy
 	looked bool      // at what was told before this process began
+	// perches are those of the shards, which were last seen at sawAt and have been without a break since
+	// sawSince.
+	perches         [evaluate.Shards]perch
+	sawAt, sawSince time.Time
 }
 
 func newWatcher(url, replica string, db *catalog.DB, meter metric.Meter, log *slog.Logger) (*watcher, error) {
 	w := &watcher{url: url, replica: replica, db: db, log: log, loops: map[string]time.Time{}, http: &http.Client{Timeout: heartbeatTimeout}}
-	var errs [3]error
+	var errs [4]error
 	w.healthy, errs[0] = meter.Int64Gauge("midwatch.alerting.healthy", metric.WithDescription("1 while alerting can be relied upon, else 0"))
 	w.lag, errs[1] = meter.Float64Gauge("midwatch.alerting.lag", metric.WithUnit("s"), metric.WithDescription("How far the worst rule is behind"))
 	w.page, errs[2] = meter.Float64Gauge("midwatch.alerting.oldest_undelivered_page", metric.WithUnit("s"),
 		metric.WithDescription("For how long a page has waited for a sender"))
+	w.canary, errs[3] = meter.Float64Gauge("midwatch.alerting.oldest_canary", metric.WithUnit("s"),
+		metric.WithDescription("For how long the canary of a shard has been away, the longest of all shards"))
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("make health metrics: %w", err)
 	}
@@ -247,6 +261,9 @@ func (w *watcher) keep(ctx context.Context, f Facts, problems []Problem, now tim
 	if !f.Page.Since.IsZero() {
 		h.PageSeconds = max(now.Sub(f.Page.Since).Seconds(), 0)
 	}
+	if len(f.Canaries) > 0 {
+		h.CanarySeconds = f.Canaries[0].Away.Seconds()
+	}
 	if !f.Drill.At.IsZero() {
 		h.LastDrill = &f.Drill
 	}
@@ -263,6 +280,7 @@ func (w *watcher) keep(ctx context.Context, f Facts, problems []Problem, now tim
 	w.healthy.Record(ctx, value)
 	w.lag.Record(ctx, h.LagSeconds)
 	w.page.Record(ctx, h.PageSeconds)
+	w.canary.Record(ctx, h.CanarySeconds)
 	return h
 }
 
@@ -296,6 +314,9 @@ func (w *watcher) facts(ctx context.Context, now time.Time) (Facts, error) {
 		return f, err
 	}
 	if f.Lags, err = w.lags(ctx, now); err != nil {
+		return f, err
+	}
+	if f.Canaries, err = w.canaries(ctx, now); err != nil {
 		return f, err
 	}
 	if f.Page, err = w.db.OldestUndeliveredPage(ctx, now); err != nil {

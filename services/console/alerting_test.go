@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/midwatch/midwatch/alerts/desk"
+	"github.com/midwatch/midwatch/alerts/evaluate"
 	"github.com/midwatch/midwatch/alerts/incident"
 	"github.com/midwatch/midwatch/alerts/rule"
 	"github.com/midwatch/midwatch/services/console"
@@ -293,6 +294,42 @@ func TestRules(t *testing.T) {
 	w.call("PUT", "/projects/1/rules/checkout-errors?version=1", paused).wantError(t, 409, "conflict", "somebody else was first")
 	w.must("DELETE", "/projects/1/rules/checkout-errors", "", 204)
 	w.call("GET", "/projects/1/rules/checkout-errors", "").wantError(t, 404, "not_found", "checkout-errors")
+}
+
+func TestARuleSaysWhenItWasLastEvaluated(t *testing.T) {
+	t.Parallel()
+	w, _ := newDesk(t)
+	w.call("PUT", "/projects/1/rules/checkout-errors", checkoutErrors).object(t, 200)
+	saved, shard := time.Now().UTC(), evaluate.ShardOf(1)
+	slot := func(until time.Time) any {
+		t.Helper()
+		for _, evaluated := range []map[int]time.Time{nil, {shard: until}} { // it is told with a renewal
+			if _, err := w.db.HoldShards(t.Context(), "a", []int{shard}, saved, time.Hour, evaluated); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := w.call("GET", "/projects/1/rules/checkout-errors", "").object(t, 200)
+		return got["evaluation"].(map[string]any)["last_slot"]
+	}
+	if got := slot(saved.Add(-time.Minute)); got != nil {
+		t.Errorf("evaluated at %v, before it was saved", got)
+	}
+	until := saved.Add(10 * time.Minute)
+	got, err := time.Parse(time.RFC3339, fmt.Sprint(slot(until)))
+	if err != nil || got.After(until) || until.Sub(got) >= 30*time.Second {
+		t.Errorf("evaluated at %s, %v; want the newest slot until %s", got, err, until)
+	}
+	// What is kept of the rule itself may be newer.
+	kept := until.Add(time.Hour).Truncate(time.Second)
+	err = w.db.InTx(t.Context(), func(tx *catalog.Tx) error {
+		return tx.PutRuleState(t.Context(), catalog.RuleState{Project: 1, Rule: "checkout-errors", Identity: "i", Cursor: kept, State: []byte("{}")})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := slot(until); got != kept.Format(time.RFC3339) {
+		t.Errorf("evaluated at %v, want %s", got, kept)
+	}
 }
 
 func TestARuleThatMustNotBe(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/midwatch/midwatch/alerts/evaluate"
 	"github.com/midwatch/midwatch/alerts/incident"
 	"github.com/midwatch/midwatch/alerts/oncall"
 	"github.com/midwatch/midwatch/alerts/rule"
@@ -29,7 +30,8 @@ const (
 // evaluations are how the rules of a project do.
 type evaluations struct {
 	now    time.Time
-	cursor map[string]time.Time
+	cursor map[string]time.Time // as it is kept, minutes behind
+	until  time.Time            // when all rules of the project are evaluated, at the least
 	open   map[string]int
 }
 
@@ -41,6 +43,9 @@ func (s *Server) evaluations(ctx context.Context, project catalog.Project) (eval
 	}
 	for _, state := range states {
 		e.cursor[state.Rule] = state.Cursor
+	}
+	if e.until, err = s.db.EvaluatedUntil(ctx, evaluate.ShardOf(project.Number)); err != nil {
+		return e, err
 	}
 	rows, err := s.db.Incidents(ctx, catalog.IncidentFilter{
 		Organisation: project.OrganisationID, Project: project.Number, State: catalog.IncidentOpen, Limit: maxIncidents,
@@ -67,6 +72,16 @@ func (e evaluations) of(d catalog.Document, r rule.Rule) RuleEvaluation {
 	}
 	if r.State != rule.Live && r.State != rule.Shadow {
 		return out
+	}
+	plan, err := evaluate.NewPlan(d.Organisation, d.Project, d.Version, r)
+	switch {
+	case errors.Is(err, evaluate.ErrElsewhere):
+		return out
+	case err == nil && !e.until.IsZero():
+		// It was not in what was evaluated before it was saved.
+		if slot := time.Unix(plan.Slot(e.until.Unix()), 0).UTC(); slot.After(last) && slot.After(d.UpdatedAt) {
+			last, out.LastSlot = slot, &slot
+		}
 	}
 	if last.Before(d.UpdatedAt) {
 		last = d.UpdatedAt // it may have been paused until then

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -70,8 +71,8 @@ func (db *DB) Leave(ctx context.Context, replica string) error {
 
 // HoldShards renews the leases of the shards that owner has among want, takes those that nobody has,
 // and gives up those that it has beyond them. It returns what owner holds now. A shard that is taken
-// gets a new epoch; one that is renewed keeps its own.
-func (db *DB) HoldShards(ctx context.Context, owner string, want []int, now time.Time, length time.Duration) ([]Shard, error) {
+// gets a new epoch; one that is renewed keeps its own, and its owner says up to when it is evaluated.
+func (db *DB) HoldShards(ctx context.Context, owner string, want []int, now time.Time, length time.Duration, evaluated map[int]time.Time) ([]Shard, error) {
 	var held []Shard
 	err := db.InTx(ctx, func(tx *Tx) error {
 		held = nil
@@ -85,6 +86,7 @@ func (db *DB) HoldShards(ctx context.Context, owner string, want []int, now time
 		}
 		known := make(map[int]bool, len(rows))
 		until := fromTime(now.Add(length))
+		var renewed []int
 		for _, s := range rows {
 			known[s.id] = true
 			own, live := s.owner == owner, s.leaseUntil > fromTime(now)
@@ -95,9 +97,7 @@ func (db *DB) HoldShards(ctx context.Context, owner string, want []int, now time
 				}
 			case !wanted[s.id] || live && !own:
 			case own && live:
-				if _, err := tx.exec(ctx, `UPDATE alert_shards SET lease_until = $2 WHERE id = $1`, int64(s.id), until); err != nil {
-					return err
-				}
+				renewed = append(renewed, s.id)
 				held = append(held, Shard{s.id, s.epoch})
 			default:
 				if _, err := tx.exec(ctx, `UPDATE alert_shards SET owner = $2, epoch = epoch + 1, lease_until = $3 WHERE id = $1`,
@@ -106,6 +106,9 @@ func (db *DB) HoldShards(ctx context.Context, owner string, want []int, now time
 				}
 				held = append(held, Shard{s.id, s.epoch + 1})
 			}
+		}
+		if err := tx.renew(ctx, renewed, until, evaluated); err != nil {
+			return err
 		}
 		for _, id := range want {
 			if known[id] {
@@ -127,6 +130,32 @@ func (db *DB) HoldShards(ctx context.Context, owner string, want []int, now time
 	return held, nil
 }
 
+// renew puts off the ends of leases, in one statement: it is done every few seconds.
+func (tx *Tx) renew(ctx context.Context, shards []int, until int64, evaluated map[int]time.Time) error {
+	if len(shards) == 0 {
+		return nil
+	}
+	args := []any{until}
+	var ids, at strings.Builder
+	for i, id := range shards {
+		if i > 0 {
+			ids.WriteString(", ")
+		}
+		args = append(args, int64(id))
+		fmt.Fprintf(&ids, "$%d", len(args))
+		if t, ok := evaluated[id]; ok {
+			args = append(args, fromTime(t))
+			fmt.Fprintf(&at, " WHEN id = $%d AND evaluated_at < $%d THEN $%d", len(args)-1, len(args), len(args))
+		}
+	}
+	set := `lease_until = $1`
+	if at.Len() > 0 {
+		set += `, evaluated_at = CASE` + at.String() + ` ELSE evaluated_at END`
+	}
+	_, err := tx.exec(ctx, `UPDATE alert_shards SET `+set+` WHERE id IN (`+ids.String()+`)`, args...)
+	return err
+}
+
 type shardRow struct {
 	id         int
 	epoch      int64
@@ -141,15 +170,24 @@ func scanShard(row scanner) (s shardRow, err error) {
 	return s, err
 }
 
-// Fence lets a transaction go on only while the shard is still held by the epoch that it was taken
-// with. It locks the shard's row, so that a takeover waits for the commit. The lease itself may be
-// over: until somebody else takes the shard its owner's word stands.
-func (tx *Tx) Fence(ctx context.Context, s Shard) error {
-	n, err := tx.exec(ctx, `UPDATE alert_shards SET epoch = epoch WHERE id = $1 AND epoch = $2`, int64(s.ID), s.Epoch)
+// Fence lets a transaction go on only while shards are still held by the epochs that they were taken
+// with. It locks their rows, so that a takeover waits for the commit. The leases themselves may be
+// over: until somebody else takes a shard its owner's word stands.
+func (tx *Tx) Fence(ctx context.Context, shards ...Shard) error {
+	if len(shards) == 0 {
+		return nil
+	}
+	args := make([]any, 0, 2*len(shards))
+	held := make([]string, 0, len(shards))
+	for _, s := range shards {
+		args = append(args, int64(s.ID), s.Epoch)
+		held = append(held, fmt.Sprintf("id = $%d AND epoch = $%d", len(args)-1, len(args)))
+	}
+	n, err := tx.exec(ctx, `UPDATE alert_shards SET epoch = epoch WHERE `+strings.Join(held, " OR "), args...)
 	if err != nil {
 		return err
 	}
-	if n == 0 {
+	if n < int64(len(shards)) {
 		return ErrFenced
 	}
 	return nil
@@ -255,9 +293,10 @@ func (db *DB) Accounts(ctx context.Context, since time.Time) ([]Account, error) 
 const dropAtOnce = 5000
 
 // DropOldAlerting removes what is older than before: accounts, transitions, receipts and sent rows,
-// digest lines, deploys, others' alerts that do not fire. Incidents stay.
+// digest lines, deploys, others' alerts that do not fire, and what is remembered of receivers that are
+// gone. Incidents stay.
 func (db *DB) DropOldAlerting(ctx context.Context, before time.Time) error {
-	for _, statement := range []string{
+	err := db.drop(ctx, []string{
 		`DELETE FROM alert_accounts WHERE minute IN (SELECT DISTINCT minute FROM alert_accounts WHERE minute < $1 LIMIT $2)`,
 		`DELETE FROM alert_transitions WHERE id IN (SELECT id FROM alert_transitions WHERE at < $1 LIMIT $2)`,
 		`DELETE FROM receipts WHERE id IN (SELECT id FROM receipts WHERE at < $1 LIMIT $2)`,
@@ -266,15 +305,73 @@ func (db *DB) DropOldAlerting(ctx context.Context, before time.Time) error {
 		`DELETE FROM deploys WHERE id IN (SELECT id FROM deploys WHERE at < $1 LIMIT $2) AND at < $1`,
 		`DELETE FROM external_alerts WHERE id IN (SELECT id FROM external_alerts WHERE firing = 0 AND updated_at < $1 LIMIT $2)
 			AND firing = 0 AND updated_at < $1`,
-	} {
+	}, fromTime(before))
+	if err == nil {
+		// What was sent to a receiver in that time keeps its state, which attempts may still change.
+		err = db.drop(ctx, []string{`DELETE FROM receiver_states WHERE (organisation_id, receiver) IN (SELECT s.organisation_id, s.receiver FROM receiver_states s
+			WHERE NOT EXISTS (SELECT 1 FROM documents d WHERE d.organisation_id = s.organisation_id AND d.kind = 'receiver' AND d.project = 0 AND d.id = s.receiver)
+				AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.organisation_id = s.organisation_id AND o.receiver = s.receiver) LIMIT $1)`})
+	}
+	if err != nil {
+		return fmt.Errorf("remove old alerting: %w", err)
+	}
+	return nil
+}
+
+// DropOldIncidents removes the incidents that were over before a time, with their timelines. Those
+// that are open stay, and those about which a message is still to be sent.
+func (db *DB) DropOldIncidents(ctx context.Context, before time.Time) error {
+	const over = `state <> 'open' AND resolved_at < $1 AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.incident = incidents.id AND o.state IN ('due', 'sending'))`
+	// What hangs on an incident goes before it: what is cut off in between is found again.
+	err := db.drop(ctx, []string{
+		`DELETE FROM incident_entries WHERE id IN (SELECT id FROM incident_entries WHERE incident IN (SELECT id FROM incidents WHERE ` + over + `) LIMIT $2)`,
+		`DELETE FROM receipts WHERE id IN (SELECT id FROM receipts WHERE outbox_key IN
+			(SELECT key FROM outbox WHERE incident IN (SELECT id FROM incidents WHERE ` + over + `)) LIMIT $2)`,
+		`DELETE FROM outbox WHERE key IN (SELECT key FROM outbox WHERE incident IN (SELECT id FROM incidents WHERE ` + over + `) LIMIT $2)`,
+		`DELETE FROM incident_instances WHERE (project, instance, incident) IN (SELECT project, instance, incident FROM incident_instances
+			WHERE incident IN (SELECT id FROM incidents WHERE ` + over + `) LIMIT $2)`,
+		`DELETE FROM incidents WHERE id IN (SELECT id FROM incidents WHERE ` + over + ` LIMIT $2)`,
+	}, fromTime(before))
+	if err != nil {
+		return fmt.Errorf("remove old incidents: %w", err)
+	}
+	return nil
+}
+
+// DropCanaries removes what the canaries of shards have left behind before a time: messages, timelines
+// and transitions of an organisation that is nobody's, and the incidents of replicas that are gone.
+func (db *DB) DropCanaries(ctx context.Context, organisation string, before time.Time) error {
+	const sent = `SELECT key FROM outbox WHERE organisation_id = $1 AND created_at < $2 AND state NOT IN ('due', 'sending')`
+	err := db.drop(ctx, []string{
+		`DELETE FROM receipts WHERE id IN (SELECT id FROM receipts WHERE outbox_key IN (` + sent + `) LIMIT $3)`,
+		`DELETE FROM outbox WHERE key IN (` + sent + ` LIMIT $3)`,
+		`DELETE FROM incident_entries WHERE id IN (SELECT id FROM incident_entries
+			WHERE incident IN (SELECT id FROM incidents WHERE organisation_id = $1) AND at < $2 LIMIT $3)`,
+		`DELETE FROM incidents WHERE id IN (SELECT id FROM incidents WHERE organisation_id = $1 AND state <> 'open' AND resolved_at < $2 LIMIT $3)`,
+		`DELETE FROM digest_lines WHERE id IN (SELECT id FROM digest_lines WHERE organisation_id = $1 AND at < $2 LIMIT $3)`,
+	}, organisation, fromTime(before))
+	if err == nil {
+		err = db.drop(ctx, []string{`DELETE FROM alert_transitions WHERE id IN (SELECT id FROM alert_transitions WHERE project = 0 AND at < $1 LIMIT $2)`}, fromTime(before))
+	}
+	if err != nil {
+		return fmt.Errorf("remove what canaries have left behind: %w", err)
+	}
+	return nil
+}
+
+// drop runs statements that remove rows, each again and again in a transaction of its own until there
+// is nothing left. Their last argument is how many rows each may remove.
+func (db *DB) drop(ctx context.Context, statements []string, args ...any) error {
+	args = append(args, db.dropStep)
+	for _, statement := range statements {
 		for more := true; more; {
 			err := db.InTx(ctx, func(tx *Tx) error {
-				n, err := tx.exec(ctx, statement, fromTime(before), dropAtOnce)
-				more = n >= dropAtOnce
+				n, err := tx.exec(ctx, statement, args...)
+				more = n >= int64(db.dropStep)
 				return err
 			})
 			if err != nil {
-				return fmt.Errorf("remove old alerting: %w", err)
+				return err
 			}
 		}
 	}

@@ -29,7 +29,7 @@ func TestShardsHaveOneOwnerEach(t *testing.T) {
 			var mu sync.Mutex
 			owners := map[int]int{}
 			if err := errors.Join(race(replicas, func(i int) error {
-				held, err := db.HoldShards(t.Context(), fmt.Sprint("replica", i), everyShard(shards), now, 15*time.Second)
+				held, err := db.HoldShards(t.Context(), fmt.Sprint("replica", i), everyShard(shards), now, 15*time.Second, nil)
 				mu.Lock()
 				defer mu.Unlock()
 				for _, s := range held {
@@ -57,7 +57,7 @@ func TestFenceStopsWhoHasLostItsShard(t *testing.T) {
 		ctx := t.Context()
 		hold := func(owner string, want []int, now time.Time) []catalog.Shard {
 			t.Helper()
-			held, err := db.HoldShards(ctx, owner, want, now, 15*time.Second)
+			held, err := db.HoldShards(ctx, owner, want, now, 15*time.Second, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -109,13 +109,13 @@ func TestFenceRacesWithATakeover(t *testing.T) {
 		ctx := t.Context()
 		for round := range 20 {
 			now := noon.Add(time.Duration(round) * time.Minute)
-			old, err := db.HoldShards(ctx, fmt.Sprint("old", round), []int{1}, now, time.Second)
+			old, err := db.HoldShards(ctx, fmt.Sprint("old", round), []int{1}, now, time.Second, nil)
 			if err != nil || len(old) != 1 {
 				t.Fatalf("HoldShards = %v, %v", old, err)
 			}
 			errs := race(2, func(i int) error {
 				if i == 0 {
-					taken, err := db.HoldShards(ctx, fmt.Sprint("new", round), []int{1}, now.Add(10*time.Second), time.Second)
+					taken, err := db.HoldShards(ctx, fmt.Sprint("new", round), []int{1}, now.Add(10*time.Second), time.Second, nil)
 					if err == nil && (len(taken) != 1 || taken[0].Epoch != old[0].Epoch+1) {
 						err = fmt.Errorf("taken %v after %v", taken, old)
 					}

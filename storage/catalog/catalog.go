@@ -57,6 +57,8 @@ type DB struct {
 	read    *sql.DB // PostgreSQL: the same as write
 	hashing chan struct{}
 	now     func() time.Time
+	// dropStep is how many rows one transaction of housekeeping removes.
+	dropStep int
 }
 
 type dialect int
@@ -68,7 +70,7 @@ const (
 
 // Open connects. The tables are made by Migrate.
 func Open(ctx context.Context, cfg Config) (*DB, error) {
-	db := &DB{hashing: make(chan struct{}, maxHashing), now: time.Now}
+	db := &DB{hashing: make(chan struct{}, maxHashing), now: time.Now, dropStep: dropAtOnce}
 	var err error
 	switch {
 	case strings.HasPrefix(cfg.URL, "postgres://"), strings.HasPrefix(cfg.URL, "postgresql://"):

@@ -10,6 +10,9 @@ import (
 // SetNow sets the clock of a catalog that nobody uses yet.
 func (db *DB) SetNow(now func() time.Time) { db.now = now }
 
+// SetDropStep sets how many rows a transaction of housekeeping removes, in a catalog that nobody uses yet.
+func (db *DB) SetDropStep(n int) { db.dropStep = n }
+
 // PHC returns the stored form of a password hash as it is understood.
 func PHC(text string) (string, error) {
 	h, err := parsePasswordHash(text)

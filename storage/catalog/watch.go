@@ -36,6 +36,61 @@ func (db *DB) ReplicaBeat(ctx context.Context, replica string) (time.Time, error
 	return toTime(ns), nil
 }
 
+// ShardWatch is how a shard does, for whoever watches.
+type ShardWatch struct {
+	ID int
+	// Owner is who had it last; LeaseUntil is over, or zero, while nobody holds it.
+	Owner      string
+	LeaseUntil time.Time
+	// CanaryAt is when its canary last came home; zero if it never did.
+	CanaryAt time.Time
+}
+
+// WatchShards returns the shards that somebody has held, by number.
+func (db *DB) WatchShards(ctx context.Context) ([]ShardWatch, error) {
+	shards, err := view(ctx, db, func(r runner) ([]ShardWatch, error) {
+		return many(ctx, r, func(row scanner) (ShardWatch, error) {
+			var s ShardWatch
+			var id, lease, canary int64
+			err := row.Scan(&id, &s.Owner, &lease, &canary)
+			s.ID, s.LeaseUntil, s.CanaryAt = int(id), toTime(lease), toTime(canary)
+			return s, err
+		}, `SELECT id, owner, lease_until, canary_at FROM alert_shards ORDER BY id LIMIT 4096`)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("watch the shards: %w", err)
+	}
+	return shards, nil
+}
+
+// EvaluatedUntil returns up to when all that the rules of a shard had to look at is looked at, as of a few
+// seconds ago; zero if that is not known.
+func (db *DB) EvaluatedUntil(ctx context.Context, shard int) (time.Time, error) {
+	ns, err := view(ctx, db, func(r runner) (int64, error) {
+		return one(ctx, r, scanInt, `SELECT coalesce(max(evaluated_at), 0) FROM alert_shards WHERE id = $1`, int64(shard))
+	})
+	if err != nil {
+		return time.Time{}, fmt.Errorf("up to when shard %d is evaluated: %w", shard, err)
+	}
+	return toTime(ns), nil
+}
+
+// CanariesHome notes that the canaries of shards have come home.
+func (db *DB) CanariesHome(ctx context.Context, shards []int, at time.Time) error {
+	err := db.InTx(ctx, func(tx *Tx) error {
+		for _, id := range shards {
+			if _, err := tx.exec(ctx, `UPDATE alert_shards SET canary_at = $2 WHERE id = $1 AND canary_at < $2`, int64(id), fromTime(at)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("note that canaries have come home: %w", err)
+	}
+	return nil
+}
+
 // Overdue is a message that no sender has taken up.
 type Overdue struct {
 	Project uint32
