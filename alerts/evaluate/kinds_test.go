@@ -98,6 +98,14 @@ func TestProbesAreJudgedByRegions(t *testing.T) {
 		s.gauge("midwatch_probe_certificate_remaining_seconds", "probe="+probe+" region=eu kind=http", 0, 7200, 60, func(at int64) float64 { return left - float64(at) })
 		s.gauge("midwatch_probe_certificate_lifetime_seconds", "probe="+probe+" region=eu kind=http", 0, 7200, 60, func(int64) float64 { return 90 * day })
 	}
+	for probe, valid := range map[string][]float64{"docs": {0, 0, 1}, "blog": {0, 1, 1}} { // by region
+		for i, region := range []string{"eu", "us", "asia"} {
+			labels := "probe=" + probe + " kind=tls region=" + region
+			s.gauge("midwatch_probe_certificate_remaining_seconds", labels, 0, 7200, 60, func(int64) float64 { return 60 * day })
+			s.gauge("midwatch_probe_certificate_lifetime_seconds", labels, 0, 7200, 60, func(int64) float64 { return 90 * day })
+			s.gauge("midwatch_probe_certificate_valid", labels, 0, 7200, 60, func(int64) float64 { return valid[i] })
+		}
+	}
 	s.send(t, w.store, w.project)
 	got := live(t, w, 300, 3900,
 		rule.Rule{ID: "up", Name: "up", Kind: rule.Uptime, State: rule.Live, FirstAction: "look at it"},
@@ -105,7 +113,7 @@ func TestProbesAreJudgedByRegions(t *testing.T) {
 	want := []string{"31 fire up/page/shop page", "41 resolve up/page/shop page"}
 	var tls int
 	for _, text := range got {
-		if strings.HasSuffix(text, "fire tls/ticket/shop ticket") {
+		if strings.HasSuffix(text, "fire tls/ticket/shop ticket") || strings.HasSuffix(text, "fire tls/page/docs page") {
 			tls++
 			continue
 		}
@@ -115,7 +123,7 @@ func TestProbesAreJudgedByRegions(t *testing.T) {
 		}
 		want = want[1:]
 	}
-	if tls != 1 || len(want) > 0 {
+	if tls != 2 || len(want) > 0 {
 		t.Errorf("told %q", got)
 	}
 }

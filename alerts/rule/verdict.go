@@ -174,9 +174,13 @@ type Certificate struct {
 // TLS judges a certificate for a level's severity by the share of its life that is left, because
 // lifetimes shrink. Renewal is due with a third left, so a quarter is a broken renewal. working says
 // that it is working time, when a page for tomorrow's trouble is welcome. Certificates that live for
-// days have their last hours scaled.
+// days have their last hours scaled. One that is not valid is an error to users now, however much is left.
+// The value is the seconds until then: 0 for one that is not valid, negative once it has expired.
 func TLS(c Certificate, severity Severity, working bool) Observation {
 	o := Observation{OK, float64(c.Remaining)}
+	if !c.Valid {
+		o.Value = min(o.Value, 0)
+	}
 	last := min(Day, c.Lifetime/16)
 	soon := max(c.Lifetime/10, min(2*Day, c.Lifetime/8))
 	switch {

@@ -86,7 +86,7 @@ func (r Rule) what(l Level) string {
 		return fmt.Sprintf("%s cannot be reached from %s%s", subject, plural(r.Query.Regions, "region"), hold)
 	case TLSExpiry:
 		return map[Severity]string{
-			Page:   "the certificate of " + subject + " expires within a day",
+			Page:   "the certificate of " + subject + " is not valid or expires within a day",
 			Ticket: "the certificate of " + subject + " has not been renewed in time",
 		}[l.Severity]
 	case SLOBurn:
@@ -221,8 +221,11 @@ func (r Rule) found(value float64) string {
 	case Uptime:
 		return "not reachable from " + plural(int(value), "region")
 	case TLSExpiry:
-		if value <= 0 {
+		switch {
+		case value < 0:
 			return "certificate expired"
+		case value == 0:
+			return "certificate not valid"
 		}
 		return "certificate expires in " + v
 	case SLOBurn:
