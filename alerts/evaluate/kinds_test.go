@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/midwatch/midwatch/alerts/rule"
 	"github.com/midwatch/midwatch/proto/telemetrypb"
@@ -55,6 +54,79 @@ func TestObjectivesBurn(t *testing.T) {
 	// One minute of a total outage pages nobody, five do after four.
 	if diff := gocmp.Diff([]string{"64 note slo/page/ page healed", "94 fire slo/page/ page", "105 resolve slo/page/ page"}, got); diff != "" {
 		t.Errorf("signals (-want +got):\n%s", diff)
+	}
+}
+
+// TestLittleTrafficIsJudgedByItsUsers is the fallback of 1.4: five failures in half an hour are a ticket,
+// unless all that is known of them is that they happened to one user.
+func TestLittleTrafficIsJudgedByItsUsers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, storagetest.Catalog(t), storagetest.Telemetry(t))
+	const failures, until = 3600, 4800 // one in 200 s, while there are few requests
+	step := func(from, to int64) func(at int64) float64 {
+		return func(at int64) float64 { return float64(max(0, min(at, to)-from) / 200) }
+	}
+	s := &sender{}
+	var events []*telemetrypb.ErrorEvent
+	want := map[string]bool{}
+	for service, c := range map[string]struct {
+		users map[int64]string // of the error events, by time
+		logs  []string         // users of the failed requests in logs, in turn; nil: there are metrics
+		told  bool
+	}{
+		"silent":      {nil, nil, true},
+		"anonymous":   {map[int64]string{3700: "", 3800: ""}, nil, true},
+		"one":         {map[int64]string{3700: "ann", 3800: "ann", 4700: "ann"}, nil, false},
+		"two":         {map[int64]string{3700: "ann", 4500: "bob"}, nil, true},
+		"apart":       {map[int64]string{1000: "bob", 3700: "ann", 4700: "ann"}, nil, false},
+		"log-one":     {map[int64]string{3700: "ann", 4500: "bob"}, []string{"ann"}, false},
+		"log-two":     {nil, []string{"ann", "bob"}, true},
+		"log-event":   {map[int64]string{3700: "ann", 4700: "ann"}, []string{""}, false},
+		"log-silence": {nil, []string{""}, true},
+	} {
+		if c.told {
+			want["fire "+service] = true
+		}
+		for at, user := range c.users {
+			events = append(events, &telemetrypb.ErrorEvent{
+				ProjectId: w.project, EventId: fmt.Appendf(nil, "%016x", len(events)), IssueId: 7, Time: uint64(begin+at) * 1e9, ReceivedAt: uint64(begin+at) * 1e9, UserId: user,
+				Tags: []*telemetrypb.KeyValue{{Key: "service", Value: service}},
+			})
+		}
+		if c.logs == nil {
+			s.counter("http_server_request_duration_seconds_count", "service_name="+service+" http_response_status_code=200", 0, 7200, 20, step(0, 7200))
+			s.counter("http_server_request_duration_seconds_count", "service_name="+service+" http_response_status_code=500", 0, 7200, 20, step(failures, until))
+			continue
+		}
+		var records []*telemetrypb.LogRecord
+		for at := int64(0); at < 7200; at += 200 {
+			r := &telemetrypb.LogRecord{Time: uint64(begin+at) * 1e9, Body: "GET /", Severity: 9, Attributes: []*telemetrypb.KeyValue{{Key: "status", Value: "200"}}}
+			if at >= failures && at < until {
+				r.Attributes[0].Value = "500"
+				r.Attributes = append(r.Attributes, &telemetrypb.KeyValue{Key: "user.id", Value: c.logs[int(at/200)%len(c.logs)]})
+			}
+			records = append(records, r)
+		}
+		w.logs(service, records...)
+	}
+	s.send(t, w.store, w.project)
+	b := telemetry.NewErrorBlock()
+	b.Add(1, &telemetrypb.ErrorFrame{Events: events})
+	if err := w.store.InsertErrors(t.Context(), "a", b); err != nil {
+		t.Fatal(err)
+	}
+	objective := rule.Rule{Kind: rule.SLOBurn, State: rule.Live, FirstAction: "look at it", SLO: &rule.SLO{Target: 0.999}}
+	metric, logged := objective, objective
+	metric.ID, metric.Name, metric.Query = "metric", "metric", rule.Query{By: []string{"service.name"}}
+	logged.ID, logged.Name = "logged", "logged"
+	logged.Query = rule.Query{Source: rule.Logs, By: []string{"service"}, Bad: []rule.Match{{Label: "status", Op: "=", Value: "500"}}}
+	got := map[string]bool{}
+	for _, text := range live(t, w, 3600, 5400, metric, logged) {
+		parts := strings.FieldsFunc(text, func(c rune) bool { return c == ' ' || c == '/' })
+		got[parts[1]+" "+parts[4]] = true
+	}
+	if diff := gocmp.Diff(want, got); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
 	}
 }
 
@@ -160,19 +232,7 @@ func TestLogsAreCounted(t *testing.T) {
 		}
 		records = append(records, r)
 	}
-	frame, err := proto.Marshal(&telemetrypb.LogFrame{Batches: []*telemetrypb.LogBatch{{
-		ProjectId: w.project, ReceivedAt: uint64(begin) * 1e9, Groups: []*telemetrypb.LogGroup{{Service: "web", Records: records}},
-	}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := telemetry.NewLogBlock()
-	if err := b.Add(1, 0, frame); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.store.InsertLogs(t.Context(), "a", b); err != nil {
-		t.Fatal(err)
-	}
+	w.logs("web", records...)
 	got := live(t, w, 900, 7200,
 		rule.Rule{
 			ID: "ratio", Name: "ratio", Kind: rule.LogRatio, State: rule.Live, FirstAction: "look at it",

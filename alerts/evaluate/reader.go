@@ -112,7 +112,9 @@ func (r *Reader) Read(ctx context.Context, asks []Ask) ([]Table, error) {
 	}
 	for i, a := range asks {
 		if len(a.Plan.histories) > 0 && tables[i].Err == nil && !tables[i].Pending {
-			tables[i].Rows = a.Plan.remembered(a)
+			w := r.witnesses(ctx, a)
+			tables[i].Rows = a.Plan.remembered(a, w)
+			tables[i].Err = w.err
 		}
 	}
 	return tables, nil

@@ -239,12 +239,31 @@ func (p *Plan) concerns(labels map[string]string) bool {
 
 // asks reports whether the query itself has a condition on a label or makes groups of it.
 func (p *Plan) asks(label string) bool {
-	is := func(name string) bool {
-		name = storedLabel(name)
-		return name == label || slices.Contains(aliases[label], name)
-	}
+	is := func(name string) bool { return commonLabel(name) == label }
 	q := p.Rule.Query
 	return slices.ContainsFunc(q.By, is) || slices.ContainsFunc(q.Where, func(m rule.Match) bool { return is(m.Label) })
+}
+
+// commonLabel is the name that a label has in rules, however an agent writes it: service, environment,
+// or the label as it is stored.
+func commonLabel(label string) string {
+	label = storedLabel(label)
+	for name, all := range aliases {
+		if slices.Contains(all, label) {
+			return name
+		}
+	}
+	return label
+}
+
+// valueIn is what the service or environment of a group is: its own, or that of the rule.
+func (p *Plan) valueIn(values []string, label string) string {
+	for i, by := range p.Rule.Query.By {
+		if i < len(values) && values[i] != "" && commonLabel(by) == label {
+			return values[i]
+		}
+	}
+	return p.labels[label]
 }
 
 // bucket is what a series did in one bucket.
