@@ -2,6 +2,10 @@ package evaluate
 
 import (
 	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -147,6 +151,48 @@ func TestADiskThatFillsIsForecast(t *testing.T) {
 	})
 	if len(got) != 1 || !strings.HasSuffix(got[0], "fire disk/ticket/a ticket") {
 		t.Errorf("told %q, want a ticket for a", got)
+	}
+}
+
+// TestTheUnusualIsToldByTheSameHourOfEarlierWeeks is P12 for anomalies: each slot has its four weeks, whether
+// they are kept from slot to slot or read at once.
+func TestTheUnusualIsToldByTheSameHourOfEarlierWeeks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, storagetest.Catalog(t), storagetest.Telemetry(t))
+	s := &sender{}
+	noise := rand.New(rand.NewPCG(1, 2))
+	// What is usual goes with the hour of the day, and is never quite the same.
+	usual := func(at int64) float64 { return 100 + 30*math.Sin(2*math.Pi*float64(at)/day) + noise.Float64() }
+	rush := between(3600, 6000, 300, 0) // of today
+	for _, c := range []struct {
+		queue string
+		weeks int64 // that are known
+		value func(at int64) float64
+	}{
+		{"odd", 4, func(at int64) float64 { return usual(at) + rush(at) }},
+		{"daily", 4, func(at int64) float64 { return usual(at) + rush((at%day+day)%day) }},
+		{"brief", 4, func(at int64) float64 { return usual(at) + between(3600, 4000, 300, 0)(at) }},
+		{"low", 4, func(at int64) float64 { return usual(at) - rush(at)/5 }},
+		{"young", 2, func(at int64) float64 { return usual(at) + rush(at) }},
+	} {
+		s.gauge("queue_length", "queue="+c.queue, -c.weeks*week-3600, 9000, 150, c.value)
+	}
+	s.send(t, w.store, w.project)
+	got := live(t, w, 1800, 9000, rule.Rule{
+		ID: "odd", Name: "odd", Kind: rule.Anomaly, State: rule.Live, Query: rule.Query{Metric: "queue_length", Aggregate: "avg", By: []string{"queue"}, MinAbs: 20},
+	})
+	var words []string
+	for _, text := range got {
+		at, text, _ := strings.Cut(text, " ")
+		if minute, err := strconv.Atoi(at); err != nil || strings.HasPrefix(text, "fire") && minute < 60+15 {
+			t.Errorf("told at %s, want nothing before it was unusual for 15 min", at)
+		}
+		words = append(words, text)
+	}
+	slices.Sort(words)
+	want := []string{"fire odd/mail/low mail", "fire odd/mail/odd mail", "note odd/mail/brief mail healed", "resolve odd/mail/low mail", "resolve odd/mail/odd mail"}
+	if diff := gocmp.Diff(want, words); diff != "" {
+		t.Errorf("signals (-want +got):\n%s", diff)
 	}
 }
 
