@@ -80,11 +80,11 @@ func newHistory(organisation string, project uint32, r rule.Rule, query rule.Que
 	if r.Kind == rule.Anomaly {
 		feed.Window = r.Window
 	}
-	p, err := NewPlan(organisation, project, 0, feed)
+	p, err := newPlan(organisation, project, 0, feed)
 	if err != nil {
 		return nil, err
 	}
-	p.delay, p.offset, p.step, p.plain = 0, 0, gcd(p.interval, p.window), true
+	p.delay, p.offset, p.step, p.ends = 0, 0, gcd(p.interval, p.window), nil
 	return &history{feed: p, reach: reach}, nil
 }
 

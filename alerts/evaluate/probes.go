@@ -37,11 +37,11 @@ func newParts(organisation string, project uint32, r rule.Rule) ([]*Plan, error)
 			Query:  rule.Query{Source: rule.Metrics, Metric: n.metric, Aggregate: n.aggregate, By: probeLabels},
 			Levels: []rule.Level{{Fire: "> 0", Severity: rule.Mail}},
 		}
-		p, err := NewPlan(organisation, project, 0, part)
+		p, err := newPlan(organisation, project, 0, part)
 		if err != nil {
 			return nil, err
 		}
-		p.plain = true
+		p.ends = nil
 		parts = append(parts, p)
 	}
 	return parts, nil

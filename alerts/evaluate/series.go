@@ -323,9 +323,9 @@ func newFold(a Ask, from int64) *fold {
 // spans are the lengths of the window and of its ends, in whole buckets.
 func (p *Plan) spans() []int64 {
 	spans := []int64{p.window}
-	for _, length := range endings {
+	for _, length := range p.ends {
 		length = (length + p.step - 1) / p.step * p.step
-		if p.sustained() && length < p.window {
+		if length < p.window {
 			spans = append(spans, length)
 		}
 	}
@@ -335,9 +335,6 @@ func (p *Plan) spans() []int64 {
 // sustained reports whether a breach has to be there at the end of the window, too. What is counted
 // until it is too much has no such end.
 func (p *Plan) sustained() bool {
-	if p.plain {
-		return false
-	}
 	switch p.Rule.Kind {
 	case rule.ErrorRate, rule.LogRatio:
 		return true

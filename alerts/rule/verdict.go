@@ -294,20 +294,31 @@ func median(values []float64) float64 {
 }
 
 // Missing steps an instance whose group is absent while others answer, all its levels. If what the
-// group names has ended, the instance is over with the second such slot; else the rule's policy for
+// group names has ended, the instance is frozen, and over with the second such slot; else the rule's policy for
 // no data holds, and what is frozen closes unconfirmed after closeAfter (Rule.MissingGroupClose).
 func Missing(m []Machine, s []State, ended bool, closeAfter Duration, slot int64, out []Event) []Event {
+	if ended {
+		// The absence of what has ended is neither good nor bad.
+		m = slices.Clone(m)
+		for i := range s {
+			m[i].NoData = NoDataKeep
+			if since := s[i].NoDataSince; since > 0 && slot-since >= m[i].Interval {
+				return Remove(s, EntityGone, slot, out)
+			}
+		}
+	}
 	o := make([]Observation, len(m))
 	for i := range o {
 		o[i] = Observation{None, s[i].Value}
 	}
 	out = StepLevels(m, s, o, slot, out)
+	if ended {
+		return out
+	}
 	for i := range s {
 		silent := slot - s[i].NoDataSince
 		switch {
 		case s[i].NoDataSince == 0: // the slot was stepped before, with data
-		case ended && silent >= m[i].Interval:
-			return Remove(s, EntityGone, slot, out)
 		case m[i].NoData == NoDataKeep && silent >= int64(closeAfter):
 			return Remove(s, DataGone, slot, out)
 		}
