@@ -95,7 +95,7 @@ func BenchmarkEvaluate5000Rules(b *testing.B) {
 				w.step.outcomes = nil
 				next := map[string]*Memory{}
 				for i, r := range w.all {
-					w.step.judge(r, &w.tables[i], nil, next)
+					w.step.judge(r, &w.tables[i], Surroundings{}, next)
 				}
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"time"
 
 	"github.com/midwatch/midwatch/alerts/oncall"
 	"github.com/midwatch/midwatch/alerts/rule"
@@ -111,9 +112,17 @@ func (b *book) held(organisation string, project uint32) func(labels map[string]
 	}
 }
 
-// Around is what beside the data decides how a rule is judged that nobody evaluates live: the
-// maintenance windows as they are now, and some deploys.
-func (p *Plan) Around(ctx context.Context, db *catalog.DB, deploys []catalog.Deploy) (Surroundings, error) {
+// Around is what beside the data decides how a rule is judged in slots from one time to another that
+// nobody evaluates live: the maintenance windows as they are now, deploys, and what has ended.
+func (p *Plan) Around(ctx context.Context, db *catalog.DB, from, to time.Time) (Surroundings, error) {
+	deploys, err := db.Deploys(ctx, p.Project, from.Add(-softFor*time.Second), to)
+	if err != nil {
+		return Surroundings{}, err
+	}
+	ended, err := readEndings(ctx, db, p.Project, []*Plan{p}, from.Unix(), to.Unix())
+	if err != nil {
+		return Surroundings{}, err
+	}
 	b := &book{windows: map[windowKey][]oncall.Window{}}
 	for _, project := range []uint32{0, p.Project} {
 		documents, err := db.Documents(ctx, p.Organisation, WindowKind, project)
@@ -129,7 +138,7 @@ func (p *Plan) Around(ctx context.Context, db *catalog.DB, deploys []catalog.Dep
 			b.windows[key] = append(b.windows[key], w.WithDefaults())
 		}
 	}
-	return Surroundings{Held: b.held(p.Organisation, p.Project), Soft: p.softAt(deploys)}, nil
+	return Surroundings{Held: b.held(p.Organisation, p.Project), Soft: p.softAt(deploys), ended: ended}, nil
 }
 
 // ShardOf is the shard of a project. All rules of a project share one, so that one replica reads its

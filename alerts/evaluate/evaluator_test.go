@@ -137,10 +137,14 @@ func ranged(t *testing.T, w *world, r rule.Rule, from int64) []rule.Event {
 	if err != nil {
 		t.Fatal(err)
 	}
+	around, err := p.Around(t.Context(), w.db, unix(first), unix(w.now))
+	if err != nil {
+		t.Fatal(err)
+	}
 	m := NewMemory(first - p.interval)
 	var happened []Happened
 	for i := range tables[0].Slots {
-		happened = p.Step(m, &tables[0], i, Surroundings{}, happened)
+		happened = p.Step(m, &tables[0], i, around, happened)
 	}
 	var out []rule.Event
 	for _, h := range happened {

@@ -80,11 +80,11 @@ func newHistory(organisation string, project uint32, r rule.Rule, query rule.Que
 	if r.Kind == rule.Anomaly {
 		feed.Window = r.Window
 	}
-	p, err := NewPlan(organisation, project, 0, feed)
+	p, err := newPlan(organisation, project, 0, feed)
 	if err != nil {
 		return nil, err
 	}
-	p.delay, p.offset, p.step, p.plain = 0, 0, gcd(p.interval, p.window), true
+	p.delay, p.offset, p.step, p.ends = 0, 0, gcd(p.interval, p.window), nil
 	return &history{feed: p, reach: reach}, nil
 }
 
@@ -218,7 +218,7 @@ func (r *Reader) fill(ctx context.Context, asks []Ask, tables []Table) error {
 }
 
 // remembered are the rows of a rule that is judged by its history.
-func (p *Plan) remembered(a Ask) []Row {
+func (p *Plan) remembered(a Ask, w *witnesses) []Row {
 	h := p.histories[0]
 	defer h.trim(p, a.First)
 	var rows []Row
@@ -227,7 +227,7 @@ func (p *Plan) remembered(a Ask) []Row {
 		var judge func(end int64) []rule.Observation
 		switch p.Rule.Kind {
 		case rule.SLOBurn:
-			judge = p.burns(h, l)
+			judge = p.burns(h, key, l, w)
 		case rule.Forecasted:
 			judge = p.forecasts(h, key, l)
 		default:
@@ -241,7 +241,7 @@ func (p *Plan) remembered(a Ask) []Row {
 	return byKey(rows)
 }
 
-func (p *Plan) burns(h *history, l *line) func(end int64) []rule.Observation {
+func (p *Plan) burns(h *history, key string, l *line, w *witnesses) func(end int64) []rule.Observation {
 	minutes := make([]rule.MinuteCount, len(l.points))
 	for i, one := range l.points {
 		if one.total > 0 {
@@ -251,8 +251,12 @@ func (p *Plan) burns(h *history, l *line) func(end int64) []rule.Observation {
 	series := rule.NewMinuteSeries(h.from, minutes)
 	return func(end int64) []rule.Observation {
 		out := make([]rule.Observation, len(p.machines))
+		users := -1
+		if p.Rule.Few(series, end) {
+			users = w.count(key, l.values, end)
+		}
 		for i := range out {
-			b := p.Rule.Burn(i, series, end, -1)
+			b := p.Rule.Burn(i, series, end, users)
 			out[i] = rule.Observation{Verdict: b.Verdict, Value: b.Rate}
 		}
 		return out

@@ -150,6 +150,24 @@ func (w *world) put(r rule.Rule) {
 	}
 }
 
+// logs stores records of a service.
+func (w *world) logs(service string, records ...*telemetrypb.LogRecord) {
+	w.t.Helper()
+	frame, err := proto.Marshal(&telemetrypb.LogFrame{Batches: []*telemetrypb.LogBatch{{
+		ProjectId: w.project, ReceivedAt: uint64(begin) * 1e9, Groups: []*telemetrypb.LogGroup{{Service: service, Records: records}},
+	}}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	b := telemetry.NewLogBlock()
+	if err := b.Add(1, 0, frame); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.store.InsertLogs(w.t.Context(), service, b); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 func (w *world) evaluator(replica string, d Desk) *Evaluator {
 	w.t.Helper()
 	e, err := New(Config{Replica: replica, Clock: func(context.Context) (time.Time, error) { return unix(w.now), nil }},

@@ -126,6 +126,8 @@ type Surroundings struct {
 	Soft func(slot int64) bool
 	// Late says that data are still arriving.
 	Late bool
+
+	ended *endings // nil: nothing is known to have
 }
 
 // observed is what a slot says of one group.
@@ -133,8 +135,9 @@ type observed struct {
 	key    string
 	values []string
 	levels []rule.Observation
-	// present says that there are data of the group, missing that there are of others only.
-	present, missing bool
+	// present says that there are data of the group, absent that there are none, missing that there are of
+	// others only.
+	present, absent, missing bool
 }
 
 // sight is what a slot says of every group, and the room that this takes.
@@ -192,7 +195,7 @@ func (p *Plan) observeAbsent(m *Memory, t *Table, at int64, s *sight) {
 		}
 		o := observed{key: key, levels: make([]rule.Observation, len(p.machines)), missing: !alone && t.Err == nil}
 		if g != nil {
-			o.values = g.Values
+			o.values, o.absent = g.Values, t.Err == nil
 		}
 		for i := range o.levels {
 			o.levels[i].Verdict = verdict
@@ -225,10 +228,10 @@ func (p *Plan) surround(o *observed, at int64, around Surroundings) {
 		switch l := &o.levels[i]; {
 		case held:
 			l.Verdict = rule.Held
-			o.missing = false
+			o.absent, o.missing = false, false
 		case around.Late:
 			l.Verdict = p.Rule.Late(i, l.Verdict)
-			o.missing = false
+			o.absent, o.missing = false, false
 		}
 	}
 }
@@ -311,13 +314,20 @@ func (p *Plan) Step(m *Memory, t *Table, slot int, around Surroundings, out []Ha
 		if o.present {
 			g.Seen = at
 		}
+		ended := p.ended(around.ended, t, slot, o, g.Seen, p.sight.groups)
 		events = events[:0]
-		if o.missing {
-			events = rule.Missing(machines, g.States, false, p.Rule.MissingGroupClose, at, events)
-		} else {
+		switch {
+		case ended && over(g.States): // nothing to resolve
+		case ended || o.missing:
+			events = rule.Missing(machines, g.States, ended, p.Rule.MissingGroupClose, at, events)
+		default:
 			events = rule.StepLevels(machines, g.States, o.levels, at, events)
 		}
 		out = appendEvents(out, o, events)
+		if ended && over(g.States) {
+			delete(m.Groups, o.key) // what comes back begins anew
+			continue
+		}
 		if o.missing || p.stale(g, at) {
 			out = p.forget(m, o, g, at, out)
 		}
@@ -327,6 +337,13 @@ func (p *Plan) Step(m *Memory, t *Table, slot int, around Surroundings, out []Ha
 	m.Cursor = at
 	m.count()
 	return out
+}
+
+// over reports whether nothing is open in any level of a group, and there is no evidence.
+func over(states []rule.State) bool {
+	return !slices.ContainsFunc(states, func(s rule.State) bool {
+		return s.Status.Open() || s.Status == rule.Pending || s.NoData || s.Error
+	})
 }
 
 // group is the group of an observation, which is made if it is new.
@@ -445,6 +462,11 @@ func (p *Plan) CatchUp(m *Memory, t *Table, around Surroundings, out []Happened)
 		var seen sight // its room is kept
 		p.observe(m, t, i, around, &seen)
 		for _, o := range seen.groups {
+			if g := m.Groups[o.key]; g != nil && p.ended(around.ended, t, i, &o, max(g.Seen, newest[o.key]), seen.groups) {
+				for k := range o.levels { // the slot after these says what becomes of it
+					o.levels[k].Verdict = rule.Held
+				}
+			}
 			missed[o.key] = append(missed[o.key], rule.Missed{Slot: at, Levels: o.levels})
 			groups[o.key] = o
 			if o.present {

@@ -55,18 +55,39 @@ type Plan struct {
 	labels     map[string]string // of every instance, but those of its group
 
 	metrics *metricPlan // of rules on metrics
-	// histories are what the rule needs of long ago, parts the plans of which its verdict is made.
+	// histories are what the rule needs of long ago, parts the plans of which its verdict is made, pods is
+	// that which says which pods there are.
 	histories []*history
 	parts     []*Plan
+	pods      *Plan
+	// release is which label of the query's By names a release, -1 if none does.
+	release int
+	// ends are the lengths of the ends of the window, in seconds.
+	ends []int64
 	// sight and events are room that steps use again.
 	sight  sight
 	events []rule.Event
-	// plain says that nobody is told: the plan only delivers numbers.
-	plain bool
+	// aside says that its numbers are looked at beside those of a rule, which is judged without them where
+	// they cannot be had.
+	aside bool
 }
 
 // NewPlan makes a rule ready. It does not validate it: a rule that cannot be evaluated is an error.
 func NewPlan(organisation string, project uint32, version int64, r rule.Rule) (*Plan, error) {
+	p, err := newPlan(organisation, project, version, r)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.compose(); err != nil {
+		return nil, err
+	}
+	p.release = slices.IndexFunc(p.Rule.Query.By, func(by string) bool { return slices.Contains(releaseLabels, commonLabel(by)) })
+	p.pods, err = newPods(organisation, project, p.Rule)
+	return p, err
+}
+
+// newPlan makes a rule ready as far as it is judged by one number.
+func newPlan(organisation string, project uint32, version int64, r rule.Rule) (*Plan, error) {
 	p := &Plan{Organisation: organisation, Project: project, Version: version, Identity: rule.Identity(r)}
 	r = r.WithDefaults()
 	p.Rule = r
@@ -111,8 +132,8 @@ func NewPlan(organisation string, project uint32, version int64, r rule.Rule) (*
 	if r.Query.Source == rule.Metrics {
 		p.metrics = newMetricPlan(r)
 	}
-	if err := p.compose(); err != nil {
-		return nil, err
+	if p.sustained() {
+		p.ends = windowEnds
 	}
 	p.labels = maps.Clone(r.Labels)
 	if p.labels == nil {

@@ -1,6 +1,7 @@
 package evaluate
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -12,29 +13,35 @@ const (
 	probeUp        = "midwatch_probe_up"
 	probeRemaining = "midwatch_probe_certificate_remaining_seconds"
 	probeLifetime  = "midwatch_probe_certificate_lifetime_seconds"
+	probeValid     = "midwatch_probe_certificate_valid"
 )
+
+// certificateRegions is how many regions have to see a certificate that is not valid.
+const certificateRegions = 2
 
 // probeLabels are what a row of a probe's metric is told by. The first is its id.
 var probeLabels = []string{"probe", "probe_name", "region", "kind", "service"}
 
 // newParts are the plans of the metrics that make the verdict of a rule on probes.
 func newParts(organisation string, project uint32, r rule.Rule) ([]*Plan, error) {
-	metrics := []string{probeUp}
+	type number struct{ metric, aggregate string }
+	numbers := []number{{probeUp, "last"}}
 	if r.Kind == rule.TLSExpiry {
-		metrics = []string{probeRemaining, probeLifetime}
+		// One odd answer makes no certificate bad: what counts is the share of the window.
+		numbers = []number{{probeRemaining, "last"}, {probeLifetime, "last"}, {probeValid, "avg"}}
 	}
 	var parts []*Plan
-	for _, metric := range metrics {
+	for _, n := range numbers {
 		part := rule.Rule{
 			ID: r.ID, Kind: rule.Threshold, Window: r.Window, Interval: r.Interval, Delay: r.Delay,
-			Query:  rule.Query{Source: rule.Metrics, Metric: metric, Aggregate: "last", By: probeLabels},
+			Query:  rule.Query{Source: rule.Metrics, Metric: n.metric, Aggregate: n.aggregate, By: probeLabels},
 			Levels: []rule.Level{{Fire: "> 0", Severity: rule.Mail}},
 		}
-		p, err := NewPlan(organisation, project, 0, part)
+		p, err := newPlan(organisation, project, 0, part)
 		if err != nil {
 			return nil, err
 		}
-		p.plain = true
+		p.ends = nil
 		parts = append(parts, p)
 	}
 	return parts, nil
@@ -55,7 +62,7 @@ func region(row *Row) string { return row.Values[2] }
 // probed are the rows of a rule on probes, by probe.
 func (p *Plan) probed(a Ask, parts []Table) []Row {
 	if p.Rule.Kind == rule.TLSExpiry {
-		return p.certificates(a, parts[0].Rows, parts[1].Rows)
+		return p.certificates(a, parts[0].Rows, parts[1].Rows, parts[2].Rows)
 	}
 	return p.reach(a, parts[0].Rows)
 }
@@ -109,8 +116,9 @@ func blindRegions(seen []Row, slot int) map[string]bool {
 }
 
 // certificates judges the certificates of probes by that which has the least time left.
-func (p *Plan) certificates(a Ask, remaining, lifetime []Row) []Row {
+func (p *Plan) certificates(a Ask, remaining, lifetime, valid []Row) []Row {
 	rows := map[string]*Row{}
+	refused := p.refused(a, valid)
 	for i := range remaining {
 		left := &remaining[i]
 		if !p.watches(left) {
@@ -131,7 +139,7 @@ func (p *Plan) certificates(a Ask, remaining, lifetime []Row) []Row {
 			if was := row.Judged[slot]; was != nil && was[0].Value <= n.Value {
 				continue
 			}
-			c := rule.Certificate{Remaining: rule.Duration(n.Value), Lifetime: rule.Duration(lifetime[whole].Numbers[slot].Value), Valid: true}
+			c := rule.Certificate{Remaining: rule.Duration(n.Value), Lifetime: rule.Duration(lifetime[whole].Numbers[slot].Value), Valid: refused[id] == nil || !refused[id][slot]}
 			at := unix(a.First + int64(slot)*p.interval)
 			row.Judged[slot] = make([]rule.Observation, len(p.machines))
 			for i, level := range p.Rule.Levels {
@@ -149,4 +157,31 @@ func (p *Plan) certificates(a Ask, remaining, lifetime []Row) []Row {
 		out = append(out, *row)
 	}
 	return byKey(out)
+}
+
+// refused says in which slots the certificate of a probe did not convince for most of the window: in two
+// regions or as many as the rule says, or in all that there are. Probes that do not tell are believed.
+func (p *Plan) refused(a Ask, valid []Row) map[string][]bool {
+	regions := map[string][]*Row{}
+	for i := range valid {
+		regions[valid[i].Values[0]] = append(regions[valid[i].Values[0]], &valid[i])
+	}
+	refused := map[string][]bool{}
+	for id, all := range regions {
+		slots := make([]bool, a.Slots)
+		for slot := range slots {
+			looked, against := 0, 0
+			for _, r := range all {
+				if n := r.Numbers[slot]; n.Samples > 0 {
+					looked++
+					if n.Value < 0.5 {
+						against++
+					}
+				}
+			}
+			slots[slot] = against > 0 && against >= min(cmp.Or(p.Rule.Query.Regions, certificateRegions), looked)
+		}
+		refused[id] = slots
+	}
+	return refused
 }

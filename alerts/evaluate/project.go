@@ -286,6 +286,14 @@ func (s *step) evaluate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	plans := make([]*Plan, len(asks))
+	for i, a := range asks {
+		plans[i] = a.Plan
+	}
+	ended, err := readEndings(ctx, s.db, s.project.number, plans, from, s.now)
+	if err != nil {
+		return err
+	}
 	reading, cancel := context.WithTimeoutCause(ctx, readTimeout, errSlow)
 	defer cancel()
 	tables, err := s.project.reader.Read(reading, asks)
@@ -300,18 +308,19 @@ func (s *step) evaluate(ctx context.Context) error {
 	}
 	next := make(map[string]*Memory, len(all))
 	for i, r := range all {
-		s.judge(r, &tables[i], deploys, next)
+		s.judge(r, &tables[i], Surroundings{
+			Held: s.book.held(r.plan.Organisation, r.plan.Project), Soft: r.plan.softAt(deploys), Late: r.late, ended: ended,
+		}, next)
 	}
 	return nil
 }
 
 // judge steps a rule through a table.
-func (s *step) judge(r ready, t *Table, deploys []catalog.Deploy, next map[string]*Memory) {
+func (s *step) judge(r ready, t *Table, around Surroundings, next map[string]*Memory) {
 	p, was := r.plan, r.rule.memory
 	if t.Pending || t.Err != nil && (r.late || t.Slots > 1 && s.now-was.Cursor < 2*patience) {
 		return // tried again; what was missed is not given up at the first failure
 	}
-	around := Surroundings{Held: s.book.held(p.Organisation, p.Project), Soft: p.softAt(deploys), Late: r.late}
 	o := &outcome{plan: p, id: p.Rule.ID}
 	m := was.Clone()
 	why := ""

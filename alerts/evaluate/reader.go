@@ -69,20 +69,23 @@ type metricSeries struct {
 // itself is that of ctx.
 func (r *Reader) Read(ctx context.Context, asks []Ask) ([]Table, error) {
 	tables := make([]Table, len(asks))
-	var (
-		single  []Ask
-		singles []int // whose they are
-	)
+	var single []Ask
+	begins := make([]int, len(asks)) // of those in single
 	for i, a := range asks {
 		tables[i] = Table{First: a.First, Slots: a.Slots}
-		switch p := a.Plan; {
+		begins[i] = len(single)
+		p := a.Plan
+		if p.pods != nil {
+			single = append(single, Ask{Plan: p.pods, First: a.First, Slots: a.Slots})
+		}
+		switch {
 		case len(p.histories) > 0:
 		case len(p.parts) > 0:
 			for _, part := range p.parts {
-				single, singles = append(single, Ask{Plan: part, First: a.First, Slots: a.Slots}), append(singles, i)
+				single = append(single, Ask{Plan: part, First: a.First, Slots: a.Slots})
 			}
 		default:
-			single, singles = append(single, a), append(singles, i)
+			single = append(single, a)
 		}
 	}
 	if err := r.fill(ctx, asks, tables); err != nil {
@@ -92,27 +95,32 @@ func (r *Reader) Read(ctx context.Context, asks []Ask) ([]Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	for k := 0; k < len(found); {
-		i := singles[k]
-		n := max(len(asks[i].Plan.parts), 1)
-		own := found[k : k+n]
-		k += n
-		for _, t := range own {
-			if t.Err != nil {
-				tables[i].Err = t.Err
+	for i, a := range asks {
+		t := &tables[i]
+		own := found[begins[i]:]
+		if a.Plan.pods != nil {
+			if own[0].Err == nil { // else no pod is known
+				t.pods = podsOf(own[0].Rows, a.Slots)
 			}
+			own = own[1:]
 		}
 		switch {
-		case tables[i].Err != nil:
-		case len(asks[i].Plan.parts) > 0:
-			tables[i].Rows = asks[i].Plan.probed(asks[i], own)
+		case len(a.Plan.histories) > 0:
+			if t.Err == nil && !t.Pending {
+				w := r.witnesses(ctx, a)
+				t.Rows = a.Plan.remembered(a, w)
+				t.Err = w.err
+			}
+		case len(a.Plan.parts) > 0:
+			own = own[:len(a.Plan.parts)]
+			for _, part := range own {
+				t.Err = cmp.Or(t.Err, part.Err)
+			}
+			if t.Err == nil {
+				t.Rows = a.Plan.probed(a, own)
+			}
 		default:
-			tables[i] = own[0]
-		}
-	}
-	for i, a := range asks {
-		if len(a.Plan.histories) > 0 && tables[i].Err == nil && !tables[i].Pending {
-			tables[i].Rows = a.Plan.remembered(a)
+			t.Rows, t.Err = own[0].Rows, own[0].Err
 		}
 	}
 	return tables, nil
@@ -189,8 +197,8 @@ type batchKey struct {
 	source rule.Source
 	step   int64
 	phase  int64
-	reach  int // power of four
-	by     string
+	reach  int    // power of four
+	apart  string // the label that logs are grouped by, or a metric that is read by itself
 }
 
 func keyOf(a Ask) batchKey {
@@ -199,15 +207,18 @@ func keyOf(a Ask) batchKey {
 	for d := to - from; d > 60; d /= 4 {
 		k.reach++
 	}
-	if k.source == rule.Logs && len(a.Plan.Rule.Query.By) > 0 {
-		k.by = a.Plan.Rule.Query.By[0]
+	switch {
+	case a.Plan.aside: // it goes further back than the rules do
+		k.apart = a.Plan.Rule.Query.Metric
+	case k.source == rule.Logs && len(a.Plan.Rule.Query.By) > 0:
+		k.apart = a.Plan.Rule.Query.By[0]
 	}
 	return k
 }
 
 func (k batchKey) compare(o batchKey) int {
 	return cmp.Or(cmp.Compare(k.source, o.source), cmp.Compare(k.step, o.step), cmp.Compare(k.phase, o.phase),
-		cmp.Compare(k.reach, o.reach), cmp.Compare(k.by, o.by))
+		cmp.Compare(k.reach, o.reach), cmp.Compare(k.apart, o.apart))
 }
 
 func (r *Reader) batch(ctx context.Context, key batchKey, asks []Ask) ([][]Row, error) {
@@ -279,7 +290,7 @@ func (r *Reader) know(ctx context.Context, asks []Ask, names []string, from, to 
 	x := &r.index
 	missing := slices.ContainsFunc(names, func(name string) bool { return !x.asked[name] })
 	now, age := unix(to), indexAge
-	if slices.ContainsFunc(asks, func(a Ask) bool { return !a.Plan.metrics.known(x) }) {
+	if slices.ContainsFunc(asks, func(a Ask) bool { return !a.Plan.aside && !a.Plan.metrics.known(x) }) {
 		age = indexAgeUnknown
 	}
 	if !anew && !missing && from >= x.from && now.Sub(x.readAt) < age && !now.Before(x.readAt.Add(-indexAge)) {
@@ -418,7 +429,7 @@ func (r *Reader) logChunk(ctx context.Context, key batchKey, asks []Ask) ([][]Ro
 	if err != nil {
 		return nil, err
 	}
-	ask := telemetry.LogCountsAsk{Step: time.Duration(key.step) * time.Second, By: logLabel(key.by)}
+	ask := telemetry.LogCountsAsk{Step: time.Duration(key.step) * time.Second, By: logLabel(key.apart)}
 	for _, a := range asks {
 		all, bad, err := a.Plan.logFilters()
 		if err != nil {

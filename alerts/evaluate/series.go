@@ -239,12 +239,31 @@ func (p *Plan) concerns(labels map[string]string) bool {
 
 // asks reports whether the query itself has a condition on a label or makes groups of it.
 func (p *Plan) asks(label string) bool {
-	is := func(name string) bool {
-		name = storedLabel(name)
-		return name == label || slices.Contains(aliases[label], name)
-	}
+	is := func(name string) bool { return commonLabel(name) == label }
 	q := p.Rule.Query
 	return slices.ContainsFunc(q.By, is) || slices.ContainsFunc(q.Where, func(m rule.Match) bool { return is(m.Label) })
+}
+
+// commonLabel is the name that a label has in rules, however an agent writes it: service, environment,
+// or the label as it is stored.
+func commonLabel(label string) string {
+	label = storedLabel(label)
+	for name, all := range aliases {
+		if slices.Contains(all, label) {
+			return name
+		}
+	}
+	return label
+}
+
+// valueIn is what the service or environment of a group is: its own, or that of the rule.
+func (p *Plan) valueIn(values []string, label string) string {
+	for i, by := range p.Rule.Query.By {
+		if i < len(values) && values[i] != "" && commonLabel(by) == label {
+			return values[i]
+		}
+	}
+	return p.labels[label]
 }
 
 // bucket is what a series did in one bucket.
@@ -304,9 +323,9 @@ func newFold(a Ask, from int64) *fold {
 // spans are the lengths of the window and of its ends, in whole buckets.
 func (p *Plan) spans() []int64 {
 	spans := []int64{p.window}
-	for _, length := range endings {
+	for _, length := range p.ends {
 		length = (length + p.step - 1) / p.step * p.step
-		if p.sustained() && length < p.window {
+		if length < p.window {
 			spans = append(spans, length)
 		}
 	}
@@ -316,9 +335,6 @@ func (p *Plan) spans() []int64 {
 // sustained reports whether a breach has to be there at the end of the window, too. What is counted
 // until it is too much has no such end.
 func (p *Plan) sustained() bool {
-	if p.plain {
-		return false
-	}
 	switch p.Rule.Kind {
 	case rule.ErrorRate, rule.LogRatio:
 		return true

@@ -28,8 +28,8 @@ type Numbers struct {
 	End *Number
 }
 
-// endings are the lengths of the ends of windows, in seconds.
-var endings = [...]int64{60, 120}
+// windowEnds are the lengths of the ends of windows, in seconds.
+var windowEnds = []int64{60, 120}
 
 // Row is one group of a Table.
 type Row struct {
@@ -51,11 +51,16 @@ type Table struct {
 	First int64 // slot
 	Slots int
 	Rows  []Row // by key; groups without any data are absent
+	// pods are those that were there at the slots, for rules that make a group of each.
+	pods pods
 	// Pending says that the history that the rule needs is still being read.
 	Pending bool
 	// Err says why there are no numbers.
 	Err error
 }
+
+// Width is about how many groups the table has, or what it knows of besides.
+func (t *Table) Width() int { return max(len(t.Rows), len(t.pods)) }
 
 // Ask asks for the slots of a rule from First on.
 type Ask struct {

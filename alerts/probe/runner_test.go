@@ -62,7 +62,7 @@ func TestResultsAreSentAsMetricsByTheProjectsKey(t *testing.T) {
 	s := newSender(url+"/", slog.New(slog.DiscardHandler))
 	s.key(7, "key-7")
 	r := someResult
-	r.Certificate = &Certificate{NotBefore: r.At.Add(-time.Hour), NotAfter: r.At.Add(3 * time.Hour)}
+	r.Certificate = &Certificate{NotBefore: r.At.Add(-time.Hour), NotAfter: r.At.Add(3 * time.Hour), ChainValid: true}
 	s.result(7, Probe{ID: "p1", Name: "Shop", Kind: HTTP, Service: "shop"}, r, false)
 	s.alive(7, "eu", r.At)
 	s.flush(t.Context(), r.At)
@@ -78,7 +78,7 @@ func TestResultsAreSentAsMetricsByTheProjectsKey(t *testing.T) {
 	}
 	want := map[string]float64{
 		"midwatch.probe.up ": 1, "midwatch.probe.duration s": 0.12, "midwatch.probe.status_code ": 204, "midwatch.probe.alive ": 1,
-		"midwatch.probe.certificate.remaining s": 3 * 3600, "midwatch.probe.certificate.lifetime s": 4 * 3600,
+		"midwatch.probe.certificate.remaining s": 3 * 3600, "midwatch.probe.certificate.lifetime s": 4 * 3600, "midwatch.probe.certificate.valid ": 0,
 	}
 	if !maps.Equal(got, want) {
 		t.Errorf("sent %v", got)

@@ -24,7 +24,8 @@ const (
 	MetricStatusCode           = "midwatch_probe_status_code"                   // of http
 	MetricCertificateRemaining = "midwatch_probe_certificate_remaining_seconds" // negative once it has expired
 	MetricCertificateLifetime  = "midwatch_probe_certificate_lifetime_seconds"
-	MetricAlive                = "midwatch_probe_alive" // 1 for each region that runs probes, by LabelRegion only
+	MetricCertificateValid     = "midwatch_probe_certificate_valid" // 1 or 0: trusted, in time, and for the name that was asked for
+	MetricAlive                = "midwatch_probe_alive"             // 1 for each region that runs probes, by LabelRegion only
 )
 
 // The labels of these metrics, and the attributes of the logs.
@@ -149,18 +150,21 @@ func (s *sender) result(project uint32, p Probe, r Result, inWords bool) {
 	gauge := func(metric, unit string, value float64) point {
 		return point{at: r.At, metric: metric, unit: unit, value: value, attributes: labels}
 	}
-	up := 0.0
-	if r.OK {
-		up = 1
+	truth := func(metric string, holds bool) point {
+		if holds {
+			return gauge(metric, "", 1)
+		}
+		return gauge(metric, "", 0)
 	}
-	points := []point{gauge("midwatch.probe.up", "", up), gauge("midwatch.probe.duration", "s", r.Timings.Total/1000)}
+	points := []point{truth("midwatch.probe.up", r.OK), gauge("midwatch.probe.duration", "s", r.Timings.Total/1000)}
 	if r.StatusCode != 0 {
 		points = append(points, gauge("midwatch.probe.status_code", "", float64(r.StatusCode)))
 	}
 	if c := r.Certificate; c != nil {
 		points = append(points,
 			gauge("midwatch.probe.certificate.remaining", "s", c.NotAfter.Sub(r.At).Seconds()),
-			gauge("midwatch.probe.certificate.lifetime", "s", c.NotAfter.Sub(c.NotBefore).Seconds()))
+			gauge("midwatch.probe.certificate.lifetime", "s", c.NotAfter.Sub(c.NotBefore).Seconds()),
+			truth("midwatch.probe.certificate.valid", c.ChainValid && c.NameMatches))
 	}
 	if inWords {
 		record := point{at: r.At, bad: !r.OK, attributes: labels, body: fmt.Sprintf("%s answers again from %s", p.Name, r.Region)}

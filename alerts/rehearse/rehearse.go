@@ -137,11 +137,7 @@ func Rehearse(ctx context.Context, store *telemetry.Store, db *catalog.DB, proje
 	}
 	s.heat = newHeat(p)
 	s.chart = newChart(p, s.from, s.to)
-	deploys, err := db.Deploys(ctx, project.Number, s.result.From.Add(-time.Hour), now)
-	if err != nil {
-		return Result{}, err
-	}
-	around, err := p.Around(ctx, db, deploys)
+	around, err := p.Around(ctx, db, s.result.From, now)
 	if err != nil {
 		return Result{}, err
 	}
@@ -226,7 +222,7 @@ func (s *show) read(ctx context.Context, reader *evaluate.Reader, chunks chan<- 
 			return context.Cause(ctx)
 		}
 		first += slots * interval
-		length = min(max(maxCells*interval/int64(max(len(t.Rows), 1)), shortChunk), longChunk)
+		length = min(max(maxCells*interval/int64(max(t.Width(), 1)), shortChunk), longChunk)
 	}
 	return nil
 }

@@ -159,14 +159,22 @@ func TestOverlaysCloseWithTheirRule(t *testing.T) {
 }
 
 func TestAGroupWhoseEntityEndedIsOverWithTheSecondSlot(t *testing.T) {
-	m := two()
-	s := firing(m)
-	if events := Missing(m, s, true, 15*Minute, base+300, nil); len(events) != 0 {
-		t.Errorf("over with the first slot: %s", summary(events))
-	}
-	got := summary(Missing(m, s, true, 15*Minute, base+360, nil))
-	if got != "L0 resolved entity_gone, L1 resolved entity_gone" {
-		t.Error(got)
+	for _, policy := range []NoDataPolicy{NoDataKeep, NoDataOK, NoDataBreach} { // whatever its absence would mean
+		m := two()
+		for i := range m {
+			m[i].NoData = policy
+		}
+		s := firing(m)
+		if events := Missing(m, s, true, 15*Minute, base+300, nil); len(events) != 0 {
+			t.Errorf("%s: over with the first slot: %s", policy, summary(events))
+		}
+		got := summary(Missing(m, s, true, 15*Minute, base+360, nil))
+		if got != "L0 resolved entity_gone, L1 resolved entity_gone" {
+			t.Errorf("%s: %s", policy, got)
+		}
+		if m[0].NoData != policy {
+			t.Errorf("the machine has got the policy %s", m[0].NoData)
+		}
 	}
 }
 

@@ -56,10 +56,18 @@ var burnPairs = [...]burnPair{
 // The fallback for objectives with little traffic: so many failures of so many users in a window are
 // a ticket.
 const (
-	fewBad    = 5
-	fewUsers  = 2
-	fewWindow = 30 * Minute
+	fewBad   = 5
+	fewUsers = 2
+	// FewWindow is that window.
+	FewWindow = 30 * Minute
 )
+
+// Few reports whether an objective has little traffic at end, of which so much failed that it counts how
+// many users saw it. It is the only case in which Burn looks at them.
+func (r Rule) Few(s *MinuteSeries, end int64) bool {
+	end -= end % 60
+	return s.End() >= end && s.Window(end, Hour).Total < float64(r.MinSamples) && s.Window(end, FewWindow).Bad >= fewBad
+}
 
 // Burn is what an objective's windows say for one severity.
 type Burn struct {
@@ -73,7 +81,8 @@ type Burn struct {
 }
 
 // Burn judges the rule's objective for level i at end, the slot less its delay, floored to a minute.
-// users is how many users saw failures in the last 30 minutes, negative if unknown. A series that
+// users is how many users saw failures in the last 30 minutes, negative if nothing tells: then the
+// failures alone count, since not to know who saw them is no sign that it was one person. A series that
 // does not reach end is incomplete: held.
 func (r Rule) Burn(i int, s *MinuteSeries, end int64, users int) Burn {
 	end -= end % 60
@@ -91,10 +100,7 @@ func (r Rule) Burn(i int, s *MinuteSeries, end int64, users int) Burn {
 			worst = b
 		}
 	}
-	if severity != Ticket || s.Window(end, Hour).Total >= float64(r.MinSamples) {
-		return worst
-	}
-	if few := s.Window(end, fewWindow); few.Bad >= fewBad && (users < 0 || users >= fewUsers) {
+	if severity == Ticket && r.Few(s, end) && (users < 0 || users >= fewUsers) {
 		worst.Verdict, worst.LowTraffic = Breach, true
 	}
 	return worst

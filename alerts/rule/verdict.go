@@ -174,9 +174,13 @@ type Certificate struct {
 // TLS judges a certificate for a level's severity by the share of its life that is left, because
 // lifetimes shrink. Renewal is due with a third left, so a quarter is a broken renewal. working says
 // that it is working time, when a page for tomorrow's trouble is welcome. Certificates that live for
-// days have their last hours scaled.
+// days have their last hours scaled. One that is not valid is an error to users now, however much is left.
+// The value is the seconds until then: 0 for one that is not valid, negative once it has expired.
 func TLS(c Certificate, severity Severity, working bool) Observation {
 	o := Observation{OK, float64(c.Remaining)}
+	if !c.Valid {
+		o.Value = min(o.Value, 0)
+	}
 	last := min(Day, c.Lifetime/16)
 	soon := max(c.Lifetime/10, min(2*Day, c.Lifetime/8))
 	switch {
@@ -290,20 +294,31 @@ func median(values []float64) float64 {
 }
 
 // Missing steps an instance whose group is absent while others answer, all its levels. If what the
-// group names has ended, the instance is over with the second such slot; else the rule's policy for
+// group names has ended, the instance is frozen, and over with the second such slot; else the rule's policy for
 // no data holds, and what is frozen closes unconfirmed after closeAfter (Rule.MissingGroupClose).
 func Missing(m []Machine, s []State, ended bool, closeAfter Duration, slot int64, out []Event) []Event {
+	if ended {
+		// The absence of what has ended is neither good nor bad.
+		m = slices.Clone(m)
+		for i := range s {
+			m[i].NoData = NoDataKeep
+			if since := s[i].NoDataSince; since > 0 && slot-since >= m[i].Interval {
+				return Remove(s, EntityGone, slot, out)
+			}
+		}
+	}
 	o := make([]Observation, len(m))
 	for i := range o {
 		o[i] = Observation{None, s[i].Value}
 	}
 	out = StepLevels(m, s, o, slot, out)
+	if ended {
+		return out
+	}
 	for i := range s {
 		silent := slot - s[i].NoDataSince
 		switch {
 		case s[i].NoDataSince == 0: // the slot was stepped before, with data
-		case ended && silent >= m[i].Interval:
-			return Remove(s, EntityGone, slot, out)
 		case m[i].NoData == NoDataKeep && silent >= int64(closeAfter):
 			return Remove(s, DataGone, slot, out)
 		}

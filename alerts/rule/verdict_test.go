@@ -166,6 +166,17 @@ func TestACertificateIsJudgedByTheShareOfItsLife(t *testing.T) {
 			t.Errorf("%+v: %s, want %s", c.c, got, c.want)
 		}
 	}
+	for c, want := range map[Certificate]string{
+		{60 * Day, year, true, false}:   "certificate expires in 60 d",
+		{60 * Day, year, false, false}:  "certificate not valid",
+		{-3 * Day, year, false, false}:  "certificate expired",
+		{-3 * Hour, year, false, false}: "certificate expired",
+	} {
+		r := Rule{Kind: TLSExpiry, Service: "shop"}
+		if got := r.Headline(0, TLS(c, Page, true).Value, base, base); got != "[PAGE] shop: "+want {
+			t.Errorf("%+v: %q, want %q", c, got, want)
+		}
+	}
 }
 
 func TestWhatWasNeverSeenIsNotGone(t *testing.T) {

@@ -93,7 +93,7 @@ func (r Rule) what(l Level) string {
 		if subject != "" {
 			certificate = "the certificate" + of
 		}
-		return certificate + map[Severity]string{Page: " expires within a day", Ticket: " has not been renewed in time"}[l.Severity]
+		return certificate + map[Severity]string{Page: " is not valid or expires within a day", Ticket: " has not been renewed in time"}[l.Severity]
 	case SLOBurn:
 		pace := "too fast to last"
 		if l.Severity == Ticket {
@@ -237,8 +237,11 @@ func (r Rule) found(value float64) string {
 	case Uptime:
 		return "not reachable from " + plural(int(value), "region")
 	case TLSExpiry:
-		if value <= 0 {
+		switch {
+		case value < 0:
 			return "certificate expired"
+		case value == 0:
+			return "certificate not valid"
 		}
 		return "certificate expires in " + v
 	case SLOBurn:

@@ -149,7 +149,7 @@ func TestProbesOfTheCatalogAreRunAndStoredUnderTheirNames(t *testing.T) {
 	delete(got, "/v1/logs")
 	labels := "job=midwatch-probe kind=http probe=" + site + " probe_name=Shop region=local service=shop service_name=midwatch-probe"
 	want := map[string]string{
-		probe.MetricAlive: "job=midwatch-probe region=local service_name=midwatch-probe", probe.MetricCertificateLifetime: labels, probe.MetricCertificateRemaining: labels,
+		probe.MetricAlive: "job=midwatch-probe region=local service_name=midwatch-probe", probe.MetricCertificateLifetime: labels, probe.MetricCertificateRemaining: labels, probe.MetricCertificateValid: labels,
 	}
 	for _, either := range []string{probe.MetricUp, probe.MetricDuration} {
 		if !strings.Contains(got[either], "probe_name=") {

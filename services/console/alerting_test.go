@@ -591,6 +591,50 @@ func TestDeploys(t *testing.T) {
 	f(bearer, `service=shop`, 400, "invalid", "JSON object")
 }
 
+func TestWhatHasEnded(t *testing.T) {
+	t.Parallel()
+	w, _ := newDesk(t)
+	bearer := h{"Authorization": "Bearer " + key, "Content-Type": "application/x-www-form-urlencoded"}
+	got := w.do("POST", "/entities/ended", bearer, `{"labels": {"host.name": "web-3", "service": " shop "}}`).object(t, 201)
+	at, err := time.Parse(time.RFC3339, got["at"].(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	until, err := time.Parse(time.RFC3339, got["until"].(string))
+	if err != nil || until.Sub(at) != catalog.EndedFor || got["labels"].(map[string]any)["service"] != "shop" {
+		t.Errorf("markEndedEntity = %v", got)
+	}
+	w.must("POST", "/projects/1/entities/ended", `{"labels": {"host.name": "web-4"}}`, 201)
+	all, err := w.db.EndedEntities(t.Context(), 1, at, until)
+	if err != nil || len(all) != 2 || all[1].Labels["host.name"] != "web-3" {
+		t.Errorf("%+v, %v", all, err)
+	}
+	f := func(header h, body string, status int, code, words string) {
+		t.Helper()
+		w.do("POST", "/entities/ended", header, body).wantError(t, status, code, words)
+	}
+	good := `{"labels": {"a": "b"}}`
+	f(nil, good, 401, "unauthorized", "ingest key")
+	f(h{"Authorization": "Bearer " + token}, good, 401, "unauthorized", "no project")
+	f(bearer, `{}`, 400, "invalid", "labels")
+	f(bearer, `{"labels": {}}`, 400, "invalid", "labels")
+	f(bearer, `{"labels": {"": "a"}}`, 400, "invalid", "labels")
+	f(bearer, `{"labels": {"a": ""}}`, 400, "invalid", "a: a value is needed")
+	f(bearer, `{"labels": {"a": "b\nc"}}`, 400, "invalid", "one line")
+	f(bearer, `{"labels": {"a": 7}}`, 400, "invalid", "")
+	many := make([]string, 11)
+	for i := range many {
+		many[i] = fmt.Sprintf(`"l%d": "a"`, i)
+	}
+	f(bearer, `{"labels": {`+strings.Join(many, ",")+`}}`, 400, "invalid", "10")
+	for i := range catalog.MaxEnded - 2 {
+		if err := w.db.AddEndedEntity(t.Context(), catalog.EndedEntity{Project: 1, ID: fmt.Sprint(i), At: at, Labels: map[string]string{"a": "b"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f(bearer, good, 429, "rate_limited", "2000")
+}
+
 func TestDigest(t *testing.T) {
 	t.Parallel()
 	w, _ := newDesk(t)
@@ -708,6 +752,7 @@ func TestAlertingOfOtherOrganisationsIsNotFound(t *testing.T) {
 		{"POST", "silences/x/end", ""},
 		{"GET", "deploys" + times, ""},
 		{"POST", "deploys", `{"service": "a", "release": "b"}`},
+		{"POST", "entities/ended", `{"labels": {"host.name": "web-3"}}`},
 		{"GET", "digest", ""},
 		{"GET", "incidents", ""},
 		{"GET", "incidents/" + id, ""},

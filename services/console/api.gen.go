@@ -779,6 +779,15 @@ type DocumentMeta struct {
 // Example: 5m
 type Duration = rule.Duration
 
+// EndedEntity defines model for EndedEntity.
+type EndedEntity struct {
+	At     time.Time         `json:"at"`
+	Labels map[string]string `json:"labels"`
+
+	// Until From then on it does not count any more
+	Until time.Time `json:"until"`
+}
+
 // Error defines model for Error.
 type Error struct {
 	Code    ErrorCode `json:"code"`
@@ -969,6 +978,12 @@ type NewDeploy struct {
 	// Soft Users are expected to feel the restart: for ten minutes evidence has to last twice as long before anybody is told
 	Soft *bool   `json:"soft,omitempty"`
 	Url  *string `json:"url,omitempty"`
+}
+
+// NewEndedEntity defines model for NewEndedEntity.
+type NewEndedEntity struct {
+	// Labels What it is told by in rules, such as host.name: only labels by which rules make groups, and service or environment
+	Labels map[string]string `json:"labels"`
 }
 
 // NewMonitor defines model for NewMonitor.
@@ -1656,6 +1671,9 @@ type PutWindowParamsSource string
 // MarkDeployJSONRequestBody defines body for MarkDeploy for application/json ContentType.
 type MarkDeployJSONRequestBody = NewDeploy
 
+// MarkEndedEntityJSONRequestBody defines body for MarkEndedEntity for application/json ContentType.
+type MarkEndedEntityJSONRequestBody = NewEndedEntity
+
 // CreateProjectJSONRequestBody defines body for CreateProject for application/json ContentType.
 type CreateProjectJSONRequestBody = NewProject
 
@@ -1664,6 +1682,9 @@ type SetBadgesJSONRequestBody = BadgeSettings
 
 // CreateDeployJSONRequestBody defines body for CreateDeploy for application/json ContentType.
 type CreateDeployJSONRequestBody = NewDeploy
+
+// CreateEndedEntityJSONRequestBody defines body for CreateEndedEntity for application/json ContentType.
+type CreateEndedEntityJSONRequestBody = NewEndedEntity
 
 // NoteIncidentJSONRequestBody defines body for NoteIncident for application/json ContentType.
 type NoteIncidentJSONRequestBody = IncidentNote
@@ -1733,6 +1754,9 @@ type ServerInterface interface {
 	// MarkDeploy Say that a release went live, with the ingest key of the project
 	// (POST /deploys)
 	MarkDeploy(ctx echo.Context) error
+	// MarkEndedEntity Say that something has ended for good, with the ingest key of the project
+	// (POST /entities/ended)
+	MarkEndedEntity(ctx echo.Context) error
 	// ListProjects The projects of the caller's organisation
 	// (GET /projects)
 	ListProjects(ctx echo.Context) error
@@ -1763,6 +1787,9 @@ type ServerInterface interface {
 	// GetDigest What the next digest will say as of now
 	// (GET /projects/{project}/digest)
 	GetDigest(ctx echo.Context, project ProjectPath, params GetDigestParams) error
+	// CreateEndedEntity Say that something has ended for good, such as a host that was taken away
+	// (POST /projects/{project}/entities/ended)
+	CreateEndedEntity(ctx echo.Context, project ProjectPath) error
 	// ListIncidents The project's incidents, newest first
 	// (GET /projects/{project}/incidents)
 	ListIncidents(ctx echo.Context, project ProjectPath, params ListIncidentsParams) error
@@ -1956,6 +1983,15 @@ func (w *ServerInterfaceWrapper) MarkDeploy(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.MarkDeploy(ctx)
+	return err
+}
+
+// MarkEndedEntity converts echo context to params.
+func (w *ServerInterfaceWrapper) MarkEndedEntity(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.MarkEndedEntity(ctx)
 	return err
 }
 
@@ -2165,6 +2201,22 @@ func (w *ServerInterfaceWrapper) GetDigest(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetDigest(ctx, project, params)
+	return err
+}
+
+// CreateEndedEntity converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateEndedEntity(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateEndedEntity(ctx, project)
 	return err
 }
 
@@ -3607,6 +3659,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/projects/:project/deploys", wrapper.ListDeploys, options.OperationMiddlewares["listDeploys"]...)
 	router.POST(options.BaseURL+"/projects/:project/deploys", wrapper.CreateDeploy, options.OperationMiddlewares["createDeploy"]...)
 	router.POST(options.BaseURL+"/deploys", wrapper.MarkDeploy, options.OperationMiddlewares["markDeploy"]...)
+	router.POST(options.BaseURL+"/projects/:project/entities/ended", wrapper.CreateEndedEntity, options.OperationMiddlewares["createEndedEntity"]...)
+	router.POST(options.BaseURL+"/entities/ended", wrapper.MarkEndedEntity, options.OperationMiddlewares["markEndedEntity"]...)
 	router.GET(options.BaseURL+"/projects/:project/digest", wrapper.GetDigest, options.OperationMiddlewares["getDigest"]...)
 	router.GET(options.BaseURL+"/projects/:project/incidents", wrapper.ListIncidents, options.OperationMiddlewares["listIncidents"]...)
 	router.GET(options.BaseURL+"/projects/:project/incidents/:incident", wrapper.GetIncident, options.OperationMiddlewares["getIncident"]...)
@@ -3701,6 +3755,45 @@ type MarkDeploydefaultJSONResponse struct {
 }
 
 func (response MarkDeploydefaultJSONResponse) VisitMarkDeployResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MarkEndedEntityRequestObject struct {
+	Body *MarkEndedEntityJSONRequestBody
+}
+
+type MarkEndedEntityResponseObject interface {
+	VisitMarkEndedEntityResponse(w http.ResponseWriter) error
+}
+
+type MarkEndedEntity201JSONResponse EndedEntity
+
+func (response MarkEndedEntity201JSONResponse) VisitMarkEndedEntityResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MarkEndedEntitydefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response MarkEndedEntitydefaultJSONResponse) VisitMarkEndedEntityResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4096,6 +4189,46 @@ type GetDigestdefaultJSONResponse struct {
 }
 
 func (response GetDigestdefaultJSONResponse) VisitGetDigestResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateEndedEntityRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Body    *CreateEndedEntityJSONRequestBody
+}
+
+type CreateEndedEntityResponseObject interface {
+	VisitCreateEndedEntityResponse(w http.ResponseWriter) error
+}
+
+type CreateEndedEntity201JSONResponse EndedEntity
+
+func (response CreateEndedEntity201JSONResponse) VisitCreateEndedEntityResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateEndedEntitydefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response CreateEndedEntitydefaultJSONResponse) VisitCreateEndedEntityResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -6321,6 +6454,9 @@ type StrictServerInterface interface {
 	// MarkDeploy Say that a release went live, with the ingest key of the project
 	// (POST /deploys)
 	MarkDeploy(ctx context.Context, request MarkDeployRequestObject) (MarkDeployResponseObject, error)
+	// MarkEndedEntity Say that something has ended for good, with the ingest key of the project
+	// (POST /entities/ended)
+	MarkEndedEntity(ctx context.Context, request MarkEndedEntityRequestObject) (MarkEndedEntityResponseObject, error)
 	// ListProjects The projects of the caller's organisation
 	// (GET /projects)
 	ListProjects(ctx context.Context, request ListProjectsRequestObject) (ListProjectsResponseObject, error)
@@ -6351,6 +6487,9 @@ type StrictServerInterface interface {
 	// GetDigest What the next digest will say as of now
 	// (GET /projects/{project}/digest)
 	GetDigest(ctx context.Context, request GetDigestRequestObject) (GetDigestResponseObject, error)
+	// CreateEndedEntity Say that something has ended for good, such as a host that was taken away
+	// (POST /projects/{project}/entities/ended)
+	CreateEndedEntity(ctx context.Context, request CreateEndedEntityRequestObject) (CreateEndedEntityResponseObject, error)
 	// ListIncidents The project's incidents, newest first
 	// (GET /projects/{project}/incidents)
 	ListIncidents(ctx context.Context, request ListIncidentsRequestObject) (ListIncidentsResponseObject, error)
@@ -6599,6 +6738,52 @@ func (sh *strictHandler) MarkDeploy(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(MarkDeployResponseObject); ok {
 		return validResponse.VisitMarkDeployResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// MarkEndedEntity operation middleware
+func (sh *strictHandler) MarkEndedEntity(ctx echo.Context) error {
+	var request MarkEndedEntityRequestObject
+
+	var body MarkEndedEntityJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.MarkEndedEntity(ctx.Request().Context(), request.(MarkEndedEntityRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MarkEndedEntity")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(MarkEndedEntityResponseObject); ok {
+		return validResponse.VisitMarkEndedEntityResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -6918,6 +7103,54 @@ func (sh *strictHandler) GetDigest(ctx echo.Context, project ProjectPath, params
 		return err
 	} else if validResponse, ok := response.(GetDigestResponseObject); ok {
 		return validResponse.VisitGetDigestResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateEndedEntity operation middleware
+func (sh *strictHandler) CreateEndedEntity(ctx echo.Context, project ProjectPath) error {
+	var request CreateEndedEntityRequestObject
+
+	request.Project = project
+
+	var body CreateEndedEntityJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateEndedEntity(ctx.Request().Context(), request.(CreateEndedEntityRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateEndedEntity")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateEndedEntityResponseObject); ok {
+		return validResponse.VisitCreateEndedEntityResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -139,6 +139,9 @@ func (s *Server) Mount(e *echo.Echo) {
 			"createDeploy": guarded(body[NewDeploy]),
 			"markDeploy":   {private, s.withKey, body[NewDeploy]},
 
+			"createEndedEntity": guarded(body[NewEndedEntity]),
+			"markEndedEntity":   {private, s.withKey, body[NewEndedEntity]},
+
 			"getDigest":           guarded(),
 			"listIncidents":       guarded(),
 			"getIncident":         guarded(),

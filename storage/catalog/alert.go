@@ -293,8 +293,8 @@ func (db *DB) Accounts(ctx context.Context, since time.Time) ([]Account, error) 
 const dropAtOnce = 5000
 
 // DropOldAlerting removes what is older than before: accounts, transitions, receipts and sent rows,
-// digest lines, deploys, others' alerts that do not fire, and what is remembered of receivers that are
-// gone. Incidents stay.
+// digest lines, deploys, what ended, others' alerts that do not fire, and what is remembered of receivers
+// that are gone. Incidents stay.
 func (db *DB) DropOldAlerting(ctx context.Context, before time.Time) error {
 	err := db.drop(ctx, []string{
 		`DELETE FROM alert_accounts WHERE minute IN (SELECT DISTINCT minute FROM alert_accounts WHERE minute < $1 LIMIT $2)`,
@@ -303,6 +303,7 @@ func (db *DB) DropOldAlerting(ctx context.Context, before time.Time) error {
 		`DELETE FROM outbox WHERE key IN (SELECT key FROM outbox WHERE created_at < $1 AND state NOT IN ('due', 'sending') LIMIT $2)`,
 		`DELETE FROM digest_lines WHERE id IN (SELECT id FROM digest_lines WHERE at < $1 LIMIT $2)`,
 		`DELETE FROM deploys WHERE id IN (SELECT id FROM deploys WHERE at < $1 LIMIT $2) AND at < $1`,
+		`DELETE FROM ended_entities WHERE id IN (SELECT id FROM ended_entities WHERE at < $1 LIMIT $2) AND at < $1`,
 		`DELETE FROM external_alerts WHERE id IN (SELECT id FROM external_alerts WHERE firing = 0 AND updated_at < $1 LIMIT $2)
 			AND firing = 0 AND updated_at < $1`,
 	}, fromTime(before))

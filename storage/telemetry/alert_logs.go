@@ -128,15 +128,7 @@ func (s *Store) LogCounts(ctx context.Context, sc Scope, ask LogCountsAsk, each 
 	if !all {
 		where += " AND (" + strings.Join(matched, " OR ") + ")"
 	}
-	name := "''"
-	switch ask.By {
-	case "":
-	case ByService:
-		name = "toString(service)"
-	default:
-		name = "attributes[{" + p.add("by", ask.By) + ":String}]"
-	}
-	sql := `SELECT ` + steps.column(p) + ` AS bucket, ` + name + ` AS name` + columns.String() + `
+	sql := `SELECT ` + steps.column(p) + ` AS bucket, ` + groupColumn(ask.By, p) + ` AS name` + columns.String() + `
 FROM logs WHERE ` + where + ` GROUP BY bucket, name ORDER BY bucket, name`
 
 	var (
@@ -166,4 +158,15 @@ FROM logs WHERE ` + where + ` GROUP BY bucket, name ORDER BY bucket, name`
 		err = stop
 	}
 	return err
+}
+
+// groupColumn is the expression of the group of a record.
+func groupColumn(by string, p params) string {
+	switch by {
+	case "":
+		return "''"
+	case ByService:
+		return "toString(service)"
+	}
+	return "attributes[{" + p.add("by", by) + ":String}]"
 }

@@ -699,6 +699,49 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/projects/{project}/entities/ended": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say that something has ended for good, such as a host that was taken away
+         * @description Groups of rules that have all of the labels and no data any more resolve, and their absence is none. It counts for a day, and until there are data again. 2000 a day are taken.
+         */
+        post: operations["createEndedEntity"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/entities/ended": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say that something has ended for good, with the ingest key of the project
+         * @description For shutdown hooks and autoscalers: curl -H 'Authorization: Bearer <ingest key>' -d '{"labels":{"host.name":"web-3"}}' …
+         */
+        post: operations["markEndedEntity"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/projects/{project}/digest": {
         parameters: {
             query?: {
@@ -2137,6 +2180,24 @@ export interface components {
         };
         DeployList: {
             deploys: components["schemas"]["Deploy"][];
+        };
+        NewEndedEntity: {
+            /** @description What it is told by in rules, such as host.name: only labels by which rules make groups, and service or environment */
+            labels: {
+                [key: string]: string;
+            };
+        };
+        EndedEntity: {
+            labels: {
+                [key: string]: string;
+            };
+            /** Format: date-time */
+            at: string;
+            /**
+             * Format: date-time
+             * @description From then on it does not count any more
+             */
+            until: string;
         };
         Digest: {
             /**
@@ -4217,6 +4278,59 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Deploy"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    createEndedEntity: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewEndedEntity"];
+            };
+        };
+        responses: {
+            /** @description Noted */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EndedEntity"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    markEndedEntity: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewEndedEntity"];
+            };
+        };
+        responses: {
+            /** @description Noted */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EndedEntity"];
                 };
             };
             default: components["responses"]["Error"];

@@ -88,7 +88,11 @@ function rowOf(probe: Probe, data: ReturnType<typeof useSeen>["data"], durations
   const seen = data ? seenOf(probe, data.up, data.at) : [];
   const status = statusOf(probe, seen);
   const took = newest(data?.took, { probe: probe.id }).map((one) => one.value * 1000);
-  const certificate = certificateState(newest(data?.remaining, { probe: probe.id })[0]?.value, newest(data?.lifetime, { probe: probe.id })[0]?.value);
+  const certificate = certificateState(
+    newest(data?.remaining, { probe: probe.id })[0]?.value,
+    newest(data?.lifetime, { probe: probe.id })[0]?.value,
+    newest(data?.valid, { probe: probe.id }).map((one) => one.value),
+  );
   const line = durations?.series.find((one) => one.labels.probe === probe.id);
   return {
     probe,

@@ -45,6 +45,10 @@ test("certificates are judged by the share that is left", () => {
   expect(certificateState(20 * days, 90 * days)?.tone).toBe("text-warn");
   expect(certificateState(8 * days, 90 * days)?.tone).toBe("text-bad");
   expect(certificateState(-5, 90 * days)?.words).toBe("certificate expired");
+  expect(certificateState(-5, 90 * days, [0])?.words).toBe("certificate expired");
+  expect(certificateState(60 * days, 90 * days, [1, 1])?.tone).toBe("text-muted");
+  expect(certificateState(60 * days, 90 * days, [0, 1])).toEqual({ words: "not valid in some regions", tone: "text-bad" });
+  expect(certificateState(60 * days, 90 * days, [0, 0])).toEqual({ words: "not valid", tone: "text-bad" });
 });
 
 test("the page says what does not answer, before all else", () => {

@@ -83,10 +83,12 @@ export interface CertificateState {
   tone: "text-muted" | "text-warn" | "text-bad";
 }
 
-/** How much of a certificate is left. What renews by itself does so with a third of its lifetime left. */
-export function certificateState(remaining: number | undefined, lifetime: number | undefined): CertificateState | undefined {
+/** How much of a certificate is left. What renews by itself does so with a third of its lifetime left. valid holds what each region says of it. */
+export function certificateState(remaining: number | undefined, lifetime: number | undefined, valid: readonly number[] = []): CertificateState | undefined {
   if (remaining === undefined || !lifetime) return undefined;
   if (remaining <= 0) return { words: "certificate expired", tone: "text-bad" };
+  const refused = valid.filter((one) => one === 0).length;
+  if (refused > 0) return { words: refused === valid.length ? "not valid" : "not valid in some regions", tone: "text-bad" };
   const left = remaining * 1000 >= 2 * day ? plural(Math.floor((remaining * 1000) / day), "day") : duration(remaining * 1000);
   const share = remaining / lifetime;
   const tone = share <= 0.1 || remaining * 1000 <= 2 * day ? "text-bad" : share <= 0.25 ? "text-warn" : "text-muted";

@@ -41,14 +41,15 @@ export function useSeen(project: number, enabled: boolean) {
       const to = Date.now();
       const range = { from: to - lookback, to };
       const last = (name: string, by: string[]) => metric(project, name, range, "last", by, 60, signal);
-      const [up, took, remaining, lifetime, logs] = await Promise.all([
+      const [up, took, remaining, lifetime, valid, logs] = await Promise.all([
         last("midwatch_probe_up", ["probe", "region"]),
         last("midwatch_probe_duration_seconds", ["probe", "region"]),
         metric(project, "midwatch_probe_certificate_remaining_seconds", range, "min", ["probe"], 60, signal),
         metric(project, "midwatch_probe_certificate_lifetime_seconds", range, "min", ["probe"], 60, signal),
+        last("midwatch_probe_certificate_valid", ["probe", "region"]),
         data(api.GET("/projects/{project}/logs", { params: { path: { project }, query: { ...edges(range), service: ["midwatch-probe"], limit: 500 } }, signal })),
       ]);
-      return { up, took, remaining, lifetime, lines: logs.rows, at: to };
+      return { up, took, remaining, lifetime, valid, lines: logs.rows, at: to };
     },
     staleTime: 5000,
     refetchInterval: every,

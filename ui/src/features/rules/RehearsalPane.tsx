@@ -210,7 +210,7 @@ function Firings({ found, rule }: { found: Rehearsal; rule: Rule }) {
               </td>
               <td className="pr-3 font-mono whitespace-nowrap">{quantity(one.worst, unitOf(rule))}</td>
               <td className="max-w-40 truncate" title={one.reason}>
-                {one.reason}
+                {one.reason.replaceAll("_", " ")}
               </td>
             </tr>
           ))}

@@ -65,7 +65,7 @@ function Row({ one }: { one: Transition }) {
       <When at={one.at} precision="second" className="text-muted" />
       <span className="font-medium">{words[one.kind] ?? one.kind.replaceAll("_", " ")}</span>
       <span className="min-w-0 flex-1 font-mono wrap-anywhere">{one.group}</span>
-      {typeof reason === "string" && <span className="text-muted">{reason}</span>}
+      {typeof reason === "string" && <span className="text-muted">{reason.replaceAll("_", " ")}</span>}
       {one.incident && (
         <IncidentLink id={one.incident} />
       )}

@@ -128,7 +128,7 @@ function what(rule: Rule, level: RuleLevel, i: number): Part[] {
     case "uptime":
       return [orElse("what is probed"), plain(" cannot be reached from "), { text: many(q.regions || 2, "region"), path: "query.regions", label: "regions" }, ...hold];
     case "tls_expiry":
-      return [plain(subject ? "the certificate" : "a certificate"), ...after("of"), plain(level.severity === "page" ? " expires within a day" : " has not been renewed in time")];
+      return [plain(subject ? "the certificate" : "a certificate"), ...after("of"), plain(level.severity === "page" ? " is not valid or expires within a day" : " has not been renewed in time")];
     case "slo_burn":
       return [
         orElse("the project"),
