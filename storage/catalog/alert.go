@@ -267,15 +267,23 @@ func (db *DB) DropOldAlerting(ctx context.Context, before time.Time) error {
 		`DELETE FROM external_alerts WHERE id IN (SELECT id FROM external_alerts WHERE firing = 0 AND updated_at < $1 LIMIT $2)
 			AND firing = 0 AND updated_at < $1`,
 	} {
-		for more := true; more; {
-			err := db.InTx(ctx, func(tx *Tx) error {
-				n, err := tx.exec(ctx, statement, fromTime(before), dropAtOnce)
-				more = n >= dropAtOnce
-				return err
-			})
-			if err != nil {
-				return fmt.Errorf("remove old alerting: %w", err)
-			}
+		if err := db.dropInParts(ctx, statement, before); err != nil {
+			return fmt.Errorf("remove old alerting: %w", err)
+		}
+	}
+	return nil
+}
+
+// dropInParts runs a statement that removes what is older than $1, $2 rows at most, until there is no more.
+func (db *DB) dropInParts(ctx context.Context, statement string, before time.Time) error {
+	for more := true; more; {
+		err := db.InTx(ctx, func(tx *Tx) error {
+			n, err := tx.exec(ctx, statement, fromTime(before), dropAtOnce)
+			more = n >= dropAtOnce
+			return err
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return nil
