@@ -18,6 +18,13 @@ const (
 	IssueRegressed = "regressed"
 )
 
+// Where the fix of an issue is.
+const (
+	FixedNow       = "now" // in whatever runs from then on
+	FixedInRelease = "release"
+	FixedNext      = "next_release"
+)
+
 const (
 	// releaseStale is how far behind the time may be at which a release was last seen: a row that is
 	// written with each batch would be written for nothing.
@@ -58,6 +65,19 @@ func (l IssueLife) Status() string {
 		return IssueRegressed
 	}
 	return IssueResolved
+}
+
+// FixedIn is where the fix of a resolved issue is; empty of one that is not resolved.
+func (l IssueLife) FixedIn() string {
+	switch {
+	case l.ResolvedAt.IsZero():
+		return ""
+	case l.ResolvedRelease != "":
+		return FixedInRelease
+	case !l.FixedAt.IsZero():
+		return FixedNext
+	}
+	return FixedNow
 }
 
 // Resolution says how issues are resolved. With neither Release nor Next the fix is in whatever runs
