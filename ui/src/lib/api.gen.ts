@@ -2352,6 +2352,11 @@ export interface components {
             unit?: string;
             quiet?: boolean;
             summary?: string;
+            /** @description What is told of it beside its value */
+            facts?: {
+                name: string;
+                value: string;
+            }[];
             first_action?: string;
             runbook?: string;
             team?: string;
