@@ -11,8 +11,8 @@ export function IssueStatus({ status }: { status: Issue["status"] }) {
   if (status === "unresolved") return null;
   const { icon: Icon, tone } = looks[status];
   return (
-    <span className={`inline-flex shrink-0 items-center gap-1 rounded-sm border px-1 text-tiny leading-4 ${tone}`}>
-      <Icon size={11} aria-hidden />
+    <span className={`inline-flex shrink-0 items-baseline gap-1 rounded-sm border px-1 text-tiny leading-4 ${tone}`}>
+      <Icon size={11} className="self-center" aria-hidden />
       {status}
     </span>
   );
