@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/midwatch/midwatch/storage/catalog"
+	"github.com/midwatch/midwatch/storage/storagetest"
 )
 
 // happened is an event of an issue in a release.
@@ -308,6 +309,43 @@ func TestReleasesThatAreNotSeenForLongAreForgotten(t *testing.T) {
 		addEvents(t, db, happened(1, "old", 7*day))
 		if got := issueOf(t, db, 1).Status(); got != catalog.IssueRegressed {
 			t.Errorf("after an event of a release that nobody remembers it is %s", got)
+		}
+	})
+}
+
+// TestReleasesOfBeforeTheyWereNotedAreKnown takes the tables back to what they were before.
+func TestReleasesOfBeforeTheyWereNotedAreKnown(t *testing.T) {
+	t.Parallel()
+	storagetest.Catalogs(t, func(t *testing.T, cfg catalog.Config) {
+		db, raw := storagetest.OpenCatalog(t, cfg), storagetest.RawCatalog(t, cfg)
+		addEvents(t, db, happened(1, "1", 10), happened(1, "2", 20), happened(2, "2", 15), happened(2, "", 30))
+		was := issueOf(t, db, 1)
+		statements := []string{
+			`DROP INDEX issues_regressed_at`, `DROP INDEX deploys_release`, `DROP TABLE releases`, `DELETE FROM schema_migrations WHERE version = 4`,
+		}
+		for _, column := range []string{
+			"resolution", "resolved_at", "resolved_by", "resolved_release", "fixed_at", "regressed_from", "regressed_at", "regressed_release",
+		} {
+			statements = append(statements, `ALTER TABLE issues DROP COLUMN `+column)
+		}
+		for _, statement := range statements {
+			if _, err := raw.ExecContext(t.Context(), statement); err != nil {
+				t.Fatalf("%s: %v", statement, err)
+			}
+		}
+		if err := db.Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(was, issueOf(t, db, 1)); diff != "" {
+			t.Errorf("an issue of before (-want +got)\n%s", diff)
+		}
+		resolve(t, db, 1, catalog.Resolution{At: at(40), Next: true})
+		addEvents(t, db, happened(1, "1", 50), happened(1, "2", 50))
+		if got := issueOf(t, db, 1).Status(); got != catalog.IssueResolved {
+			t.Errorf("after events of releases of before it is %s", got)
+		}
+		if got, err := db.NewestRelease(t.Context(), 1, at(100)); err != nil || got != "2" {
+			t.Errorf("NewestRelease = %q, %v", got, err)
 		}
 	})
 }

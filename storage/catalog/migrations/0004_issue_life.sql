@@ -25,7 +25,7 @@ CREATE TABLE releases (
 );
 CREATE INDEX releases_first_seen ON releases (project, first_seen);
 CREATE INDEX releases_last_seen ON releases (last_seen);
-CREATE INDEX deploys_release ON deploys (project, release);
+CREATE INDEX deploys_release ON deploys (project, release, at);
 
 -- What issues tell of the releases before.
 INSERT INTO releases (project, release, first_seen, last_seen)
