@@ -619,3 +619,17 @@ func (w *world) state(receiver, action, want string) {
 		}
 	}
 }
+
+// TestAMailSaysWhatIsToldOfAnInstance is that its facts stand in the message as they were when it fired.
+func TestAMailSaysWhatIsToldOfAnInstance(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	in := trouble("back", rule.Mail)
+	in.Facts = []incident.Fact{{Name: "Resolved", Value: "21 Nov 2026 19:51 UTC by ann, fixed in 1.1"}, {Name: "Back", Value: "21 Nov 2026 20:10 UTC in 1.2"}}
+	w.at("00:00", func() { w.fire(in) })
+	w.until("06:00")
+	w.wants("05:00 mail owners: back")
+	if diff := cmp.Diff(in.Facts, w.sent[0].Message.Facts[:2]); diff != "" {
+		t.Errorf("facts (-want +got):\n%s", diff)
+	}
+}

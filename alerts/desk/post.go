@@ -458,6 +458,7 @@ func facts(i *incident.Incident, worst incident.Instance) []notify.Fact {
 		}
 		add("Limit", worst.Limit)
 	}
+	all = append(all, worst.Facts...)
 	if n := len(i.Instances) + i.Dropped; n > 1 {
 		add("Groups", strconv.Itoa(n))
 	}

@@ -173,8 +173,10 @@ func issueLines(a about, moves []telemetry.IssueMove, known map[uint64]catalog.I
 		if m.Users > 0 {
 			tail += ", " + plural(m.Users, "user")
 		}
-		first := known[m.ID].FirstSeen
+		first, life := known[m.ID].FirstSeen, known[m.ID].IssueLife
 		switch {
+		case life.Status() == catalog.IssueRegressed && !life.RegressedAt.Before(a.onset):
+			tail += ", back after it was resolved " + a.clock(life.ResolvedAt)
 		case m.Before > 0:
 			tail += ", " + count(m.Before) + " in the hour before"
 		case first.IsZero() || first.Before(a.onset):

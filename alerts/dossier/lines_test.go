@@ -339,3 +339,21 @@ func TestAShareIsSaidAsPeopleDo(t *testing.T) {
 		}
 	}
 }
+
+// TestAnErrorThatIsBackIsSaidToBe is that only a regression since the trouble began is told as one.
+func TestAnErrorThatIsBackIsSaidToBe(t *testing.T) {
+	t.Parallel()
+	a := night(t)
+	life := catalog.IssueLife{Resolution: 1, ResolvedAt: a.minutes(-300), RegressedFrom: 1, RegressedAt: a.minutes(1)}
+	before := life
+	before.RegressedAt = a.minutes(-200)
+	var got []string
+	for _, l := range issueLines(a, []telemetry.IssueMove{{ID: 1, Title: "back", Now: 2}, {ID: 2, Title: "long back", Now: 2, Before: 5}},
+		map[uint64]catalog.Issue{1: {FirstSeen: a.minutes(-9000), IssueLife: life}, 2: {FirstSeen: a.minutes(-9000), IssueLife: before}}) {
+		got = append(got, l.Text)
+	}
+	want := []string{"back: 2 events, back after it was resolved " + a.clock(life.ResolvedAt), "long back: 2 events, 5 in the hour before"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("lines (-want +got):\n%s", diff)
+	}
+}

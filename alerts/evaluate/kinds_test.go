@@ -11,6 +11,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
+	"github.com/midwatch/midwatch/alerts/incident"
 	"github.com/midwatch/midwatch/alerts/rule"
 	"github.com/midwatch/midwatch/proto/telemetrypb"
 	"github.com/midwatch/midwatch/storage/catalog"
@@ -29,7 +30,7 @@ func live(t *testing.T, w *world, from, to int64, rules ...rule.Rule) []string {
 	e := w.evaluator("a", d)
 	w.until(e, to, 10)
 	for _, r := range rules {
-		if r.Kind == rule.IssueNew {
+		if r.Kind == rule.IssueNew || r.Kind == rule.IssueRegression {
 			continue
 		}
 		if diff := gocmp.Diff(ranged(t, w, r, begin+from), events(t, w, r.ID)); diff != "" {
@@ -339,6 +340,128 @@ func TestIssuesThatAreNewOrSpikeAreTold(t *testing.T) {
 	}
 	want = append(want, "30 fire new/mail/__more__ mail", "62 fire spike/ticket/7 ticket", "89 resolve spike/ticket/7 ticket")
 	if diff := gocmp.Diff(want, got); diff != "" {
+		t.Errorf("signals (-want +got):\n%s", diff)
+	}
+}
+
+// issue counts an event of an issue, as the writer does.
+func (w *world) issue(id uint64, release string, at int64) {
+	w.t.Helper()
+	err := w.db.InTx(w.t.Context(), func(tx *catalog.Tx) error {
+		return tx.AddIssueEvents(w.t.Context(), []catalog.IssueEvents{{
+			Project: w.project, ID: id, Title: fmt.Sprint("issue ", id), Level: "error", Release: release, FirstSeen: unix(begin + at), LastSeen: unix(begin + at), Count: 1,
+		}})
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) resolve(id uint64, release string, at int64) {
+	w.t.Helper()
+	_, err := w.db.ResolveIssues(w.t.Context(), w.project, []uint64{id}, catalog.Resolution{At: unix(begin + at), By: "ann@example.org", Release: release})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func TestIssuesThatAreBackAreToldOnce(t *testing.T) {
+	t.Parallel()
+	storagetest.Catalogs(t, func(t *testing.T, cfg catalog.Config) {
+		w := newWorld(t, storagetest.OpenCatalog(t, cfg), storagetest.Telemetry(t))
+		w.put(rule.Rule{ID: "back", Name: "back", Service: "shop", Kind: rule.IssueRegression, State: rule.Live})
+		w.put(rule.Rule{ID: "fatal", Name: "fatal", Kind: rule.IssueRegression, State: rule.Live, Query: rule.Query{Issue: &rule.IssueQuery{Levels: []string{"fatal"}}}})
+		for id := uint64(1); id <= 3; id++ {
+			w.issue(id, "1.0", -3600)
+			w.resolve(id, "2.0", -1800)
+		}
+		w.issue(3, "2.0", -1700) // before there was a rule
+		w.now = begin
+		d := &desk{}
+		e := w.evaluator("a", d)
+		w.until(e, 600, 10)
+		w.issue(1, "1.0", 610) // older than the fix
+		w.issue(2, "2.0", 620)
+		w.until(e, 1200, 10)
+		w.issue(2, "2.1", 1210)
+		w.until(e, 1800, 10)
+		w.resolve(2, "", 1800)
+		w.until(e, 2400, 10)
+		e = w.evaluator("b", d) // what was told is kept
+		w.until(e, 3000, 10)
+		w.issue(2, "2.1", 3010)
+		w.until(e, 3600, 10)
+		want := []string{"10 fire back/mail/2.1 mail", "30 resolve back/mail/2.1 mail issue_resolved", "50 fire back/mail/2.2 mail"}
+		if diff := gocmp.Diff(want, d.told()); diff != "" {
+			t.Errorf("signals (-want +got):\n%s", diff)
+		}
+		in := d.signals[0].Instance
+		day := unix(begin).Format("2 Jan 2006 ")
+		before := unix(begin - 1800).Format("2 Jan 2006 ")
+		facts := []incident.Fact{{Name: "Resolved", Value: before + "23:30 UTC by ann@example.org, fixed in 2.0"}, {Name: "Back", Value: day + "00:10 UTC in 2.0"}}
+		if diff := gocmp.Diff(facts, in.Facts); diff != "" {
+			t.Errorf("facts (-want +got):\n%s", diff)
+		}
+		if in.Headline != "shop: a resolved issue is back in 2.0: issue 2" || in.Labels["issue"] != "2" || !in.Since.Equal(unix(begin+620)) {
+			t.Errorf("%q of issue %q since %s", in.Headline, in.Labels["issue"], in.Since)
+		}
+	})
+}
+
+func TestManyIssuesThatAreBackAreFolded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, storagetest.Catalog(t), storagetest.Telemetry(t))
+	w.put(rule.Rule{ID: "back", Name: "back", Kind: rule.IssueRegression, State: rule.Live})
+	w.now = begin
+	d := &desk{}
+	e := w.evaluator("a", d)
+	w.until(e, 600, 10)
+	for id := uint64(100); id < 115; id++ {
+		w.issue(id, "", 0)
+		w.resolve(id, "", 10)
+		w.issue(id, "", 610+int64(id-100))
+	}
+	w.until(e, 900, 10)
+	var want []string
+	for id := 100; id < 110; id++ {
+		want = append(want, fmt.Sprintf("10 fire back/mail/%d.1 mail", id))
+	}
+	want = append(want, "10 fire back/mail/__more__ mail")
+	got := d.told()
+	if diff := gocmp.Diff(want, got); diff != "" {
+		t.Errorf("signals (-want +got):\n%s", diff)
+	}
+	if last := d.signals[len(d.signals)-1].Instance.Headline; last != "back: more than 10 resolved issues are back in an hour" {
+		t.Errorf("the rest is %q", last)
+	}
+	// What was folded was not told, so nothing of it ends.
+	w.resolve(114, "", 905)
+	w.resolve(100, "", 905)
+	w.until(e, 1200, 10)
+	if diff := gocmp.Diff([]string{"15 resolve back/mail/100.1 mail issue_resolved"}, d.told()[len(got):]); diff != "" {
+		t.Errorf("signals after issues are resolved (-want +got):\n%s", diff)
+	}
+}
+
+func TestANewIssueThatIsResolvedCloses(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, storagetest.Catalog(t), storagetest.Telemetry(t))
+	w.put(rule.Rule{ID: "new", Name: "new", Kind: rule.IssueNew, State: rule.Live})
+	w.now = begin
+	d := &desk{}
+	e := w.evaluator("a", d)
+	w.until(e, 600, 10)
+	w.issue(1, "", 610)
+	w.issue(2, "", 611)
+	w.issue(3, "", 612)
+	w.resolve(3, "", 612) // before anybody was told
+	w.until(e, 900, 10)
+	w.resolve(1, "", 900)
+	w.until(e, 1200, 10)
+	w.issue(1, "", 1210) // is another rule's matter
+	w.until(e, 1500, 10)
+	want := []string{"10 fire new/mail/1 mail", "10 fire new/mail/2 mail", "15 resolve new/mail/1 mail issue_resolved"}
+	if diff := gocmp.Diff(want, d.told()); diff != "" {
 		t.Errorf("signals (-want +got):\n%s", diff)
 	}
 }

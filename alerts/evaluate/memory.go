@@ -17,6 +17,8 @@ type Group struct {
 	Seen int64
 	// States are those of the levels.
 	States []rule.State
+	// Open says that what was told of an issue may still be open. Other rules have states for that.
+	Open bool
 }
 
 // Memory is how far the evaluation of a rule is, and what it remembers of the rule's groups.
@@ -35,7 +37,7 @@ func NewMemory(cursor int64) *Memory { return &Memory{Cursor: cursor, Groups: ma
 func (m *Memory) Clone() *Memory {
 	c := &Memory{Cursor: m.Cursor, Groups: make(map[string]*Group, len(m.Groups)), lacking: m.lacking, failing: m.failing}
 	for key, g := range m.Groups {
-		c.Groups[key] = &Group{Values: g.Values, Seen: g.Seen, States: slices.Clone(g.States)}
+		c.Groups[key] = &Group{Values: g.Values, Seen: g.Seen, States: slices.Clone(g.States), Open: g.Open}
 	}
 	return c
 }
@@ -46,13 +48,14 @@ type groupJSON struct {
 	Values []string     `json:"values,omitempty"`
 	Seen   int64        `json:"seen,omitempty"`
 	States []rule.State `json:"states,omitempty"`
+	Open   bool         `json:"open,omitempty"`
 }
 
 // MarshalJSON writes the groups.
 func (m *Memory) MarshalJSON() ([]byte, error) {
 	kept := make(map[string]groupJSON, len(m.Groups))
 	for key, g := range m.Groups {
-		j := groupJSON{Values: g.Values, Seen: g.Seen}
+		j := groupJSON{Values: g.Values, Seen: g.Seen, Open: g.Open}
 		if slices.ContainsFunc(g.States, func(s rule.State) bool { return !plain(s) }) {
 			j.States = g.States
 		}
@@ -76,7 +79,7 @@ func ReadMemory(text []byte, cursor int64, levels int) (*Memory, error) {
 	}
 	m := NewMemory(cursor)
 	for key, j := range kept {
-		g := &Group{Values: j.Values, Seen: j.Seen, States: j.States}
+		g := &Group{Values: j.Values, Seen: j.Seen, States: j.States, Open: j.Open}
 		if len(g.States) != levels { // none was kept, or the rule has got other levels
 			states := make([]rule.State, levels)
 			copy(states, g.States)

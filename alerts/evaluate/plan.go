@@ -173,9 +173,9 @@ func (p *Plan) compose() (err error) {
 	case rule.Uptime, rule.TLSExpiry:
 		p.Rule.Query.By = probeLabels[:1]
 		p.parts, err = newParts(p.Organisation, p.Project, r)
-	case rule.IssueSpike, rule.IssueNew:
+	case rule.IssueSpike, rule.IssueNew, rule.IssueRegression:
 		p.Rule.Query.By = []string{"issue"}
-	case rule.Cron, rule.External, rule.IssueRegression:
+	case rule.Cron, rule.External:
 		return fmt.Errorf("%w: %s", ErrElsewhere, r.Kind)
 	}
 	return err

@@ -256,7 +256,7 @@ func (s *step) due() (all, issues []ready, asks []Ask) {
 			// is caught up with.
 			r.late, t.tried = true, last
 		}
-		if p.Rule.Kind == rule.IssueNew {
+		if p.Rule.Kind == rule.IssueNew || p.Rule.Kind == rule.IssueRegression {
 			r.slot = last
 			issues = append(issues, r)
 			continue
@@ -271,7 +271,7 @@ func (s *step) due() (all, issues []ready, asks []Ask) {
 func (s *step) evaluate(ctx context.Context) error {
 	all, issues, asks := s.due()
 	for _, r := range issues {
-		if err := s.newIssues(ctx, r, r.slot); err != nil {
+		if err := s.tellIssues(ctx, r, r.slot); err != nil {
 			return err
 		}
 	}

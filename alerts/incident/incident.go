@@ -690,6 +690,8 @@ func (i *Incident) end(b *Book, now time.Time, c *Change) {
 		switch {
 		case i.HeldBy != "" || i.WaitsFor != "":
 			section = SectionWithdrawn
+		case i.ended(rule.IssueResolved):
+			section = SectionWithdrawn
 		case i.expired():
 			section = SectionRecurring
 		}
@@ -706,6 +708,10 @@ func (i *Incident) end(b *Book, now time.Time, c *Change) {
 	i.Affected = nil
 }
 
+func (i *Incident) ended(by rule.Reason) bool {
+	return slices.ContainsFunc(i.Instances, func(in Instance) bool { return in.Reason == by })
+}
+
 func (i *Incident) expired() bool {
 	return slices.ContainsFunc(i.Instances, func(in Instance) bool { return !in.ExpiresAt.IsZero() })
 }
@@ -719,6 +725,8 @@ func (i *Incident) outcome() string {
 			return "the rule was removed, paused or changed"
 		case rule.EntityGone:
 			return "what it was about is gone"
+		case rule.IssueResolved:
+			return "the issue was resolved"
 		case byHand:
 			return "closed by hand"
 		}

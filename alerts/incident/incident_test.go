@@ -195,3 +195,34 @@ func must(text []byte, err error) []byte {
 	}
 	return text
 }
+
+// TestWhatSomebodyResolvedDidNotHeal is that an issue that is resolved before it is told is not called
+// one that heals by itself, nor one that was closed after its day.
+func TestWhatSomebodyResolvedDidNotHeal(t *testing.T) {
+	t.Parallel()
+	b := incident.NewBook(incident.Book{Teams: map[string]oncall.Team{"t": {ID: "t", Mails: []string{"one"}}}, Receivers: map[string]incident.Receiver{"one": {ID: "one"}}})
+	fire := incident.Signal{Kind: incident.Fire, At: monday, Instance: incident.Instance{
+		Key: "back/mail/7.1", Rule: "back", Severity: rule.Mail, Since: monday, FiredAt: monday, ExpiresAt: monday.Add(24 * time.Hour),
+	}}
+	f := func(wait time.Duration, reason rule.Reason, sections []string, outcome string) {
+		t.Helper()
+		i := &incident.Incident{ID: "i", Team: "t"}
+		var c incident.Change
+		i.Fire(b, fire, monday, &c)
+		at := monday.Add(wait)
+		i.Tick(b, at, &c)
+		if reason != "" {
+			i.Resolve(b, incident.Signal{Kind: incident.Resolve, Instance: fire.Instance, At: at, Reason: reason}, at, &c)
+		}
+		var got []string
+		for _, l := range c.Lines {
+			got = append(got, l.Section)
+		}
+		if diff := cmp.Diff(sections, got); diff != "" || i.Outcome != outcome {
+			t.Errorf("after %s: %q (-want +got)\n%s", wait, i.Outcome, diff)
+		}
+	}
+	f(time.Minute, rule.IssueResolved, []string{incident.SectionWithdrawn}, "the issue was resolved")
+	f(time.Hour, rule.IssueResolved, nil, "the issue was resolved")
+	f(24*time.Hour, "", []string{incident.SectionRecurring}, "closed by itself after a day")
+}

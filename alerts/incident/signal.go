@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/midwatch/midwatch/alerts/notify"
 	"github.com/midwatch/midwatch/alerts/rule"
 )
 
@@ -98,7 +99,12 @@ type Instance struct {
 	// source without data is one for all of them.
 	Team  string `json:"team,omitempty"`
 	Group string `json:"group,omitempty"`
+	// Facts are told of it beside its value, in the order in which they stand.
+	Facts []Fact `json:"facts,omitempty"`
 }
+
+// Fact is something that is told of an instance, with its name.
+type Fact = notify.Fact
 
 // Open reports whether it is still bad.
 func (i Instance) Open() bool { return i.ResolvedAt.IsZero() }

@@ -120,8 +120,11 @@ func Rehearse(ctx context.Context, store *telemetry.Store, db *catalog.DB, proje
 	if err != nil {
 		return Result{}, &telemetry.InvalidError{Message: "the rule cannot be rehearsed: " + err.Error()}
 	}
-	if r.Kind == rule.IssueNew {
+	switch r.Kind {
+	case rule.IssueNew:
 		return Result{}, &telemetry.InvalidError{Message: "a rule on new issues is one mail for each of them: there is nothing to rehearse"}
+	case rule.IssueRegression:
+		return Result{}, &telemetry.InvalidError{Message: "a rule on issues that are back is one mail for each of them, and of an issue only its newest return is kept: there is nothing to rehearse"}
 	}
 	days = min(max(days, 1), MaxDays)
 	to := now.Unix()

@@ -149,7 +149,7 @@ func TestARehearsalSaysWhatWouldHaveHappened(t *testing.T) {
 func TestWhatCannotBeRehearsedIsSaid(t *testing.T) {
 	t.Parallel()
 	db := storagetest.Catalog(t)
-	for _, r := range []rule.Rule{{ID: "a", Kind: rule.IssueNew}, {ID: "a", Kind: rule.Cron}, {ID: "a", Kind: "b"}, {Kind: rule.Absence}} {
+	for _, r := range []rule.Rule{{ID: "a", Kind: rule.IssueNew}, {ID: "a", Kind: rule.IssueRegression}, {ID: "a", Kind: rule.Cron}, {ID: "a", Kind: "b"}, {Kind: rule.Absence}} {
 		_, err := Rehearse(t.Context(), nil, db, catalog.Project{Number: 1}, r, 3, book(), today)
 		if _, ok := errors.AsType[*telemetry.InvalidError](err); !ok {
 			t.Errorf("%+v: %v, want an InvalidError", r.Kind, err)

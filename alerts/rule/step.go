@@ -111,6 +111,8 @@ const (
 	RulePaused  Reason = "rule_paused"
 	RuleChanged Reason = "rule_changed" // its identity; the old groups are no more
 	EntityGone  Reason = "entity_gone"
+	// IssueResolved says that somebody resolved the issue.
+	IssueResolved Reason = "issue_resolved"
 )
 
 // Event is something that happened to an instance at a slot.

@@ -203,19 +203,40 @@ func (e ErrorCode) Valid() bool {
 
 // Defines values for IncidentState.
 const (
-	Merged   IncidentState = "merged"
-	Open     IncidentState = "open"
-	Resolved IncidentState = "resolved"
+	IncidentStateMerged   IncidentState = "merged"
+	IncidentStateOpen     IncidentState = "open"
+	IncidentStateResolved IncidentState = "resolved"
 )
 
 // Valid indicates whether the value is a known member of the IncidentState enum.
 func (e IncidentState) Valid() bool {
 	switch e {
-	case Merged:
+	case IncidentStateMerged:
 		return true
-	case Open:
+	case IncidentStateOpen:
 		return true
-	case Resolved:
+	case IncidentStateResolved:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for IssueStatus.
+const (
+	IssueStatusRegressed  IssueStatus = "regressed"
+	IssueStatusResolved   IssueStatus = "resolved"
+	IssueStatusUnresolved IssueStatus = "unresolved"
+)
+
+// Valid indicates whether the value is a known member of the IssueStatus enum.
+func (e IssueStatus) Valid() bool {
+	switch e {
+	case IssueStatusRegressed:
+		return true
+	case IssueStatusResolved:
+		return true
+	case IssueStatusUnresolved:
 		return true
 	default:
 		return false
@@ -369,6 +390,27 @@ func (e ReceiverStateStatus) Valid() bool {
 	case ReceiverStateStatusUnknown:
 		return true
 	case ReceiverStateStatusUnreachable:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ResolvedIn.
+const (
+	NextRelease ResolvedIn = "next_release"
+	Now         ResolvedIn = "now"
+	Release     ResolvedIn = "release"
+)
+
+// Valid indicates whether the value is a known member of the ResolvedIn enum.
+func (e ResolvedIn) Valid() bool {
+	switch e {
+	case NextRelease:
+		return true
+	case Now:
+		return true
+	case Release:
 		return true
 	default:
 		return false
@@ -917,6 +959,63 @@ type IncidentReason struct {
 	Reason *string `json:"reason,omitempty"`
 }
 
+// IssueChoice defines model for IssueChoice.
+type IssueChoice struct {
+	Issues []string `json:"issues"`
+}
+
+// IssueLife What people have said of an issue
+type IssueLife struct {
+	Id string `json:"id"`
+
+	// RegressedAt The first event after it was resolved last
+	RegressedAt *time.Time `json:"regressed_at,omitempty"`
+
+	// RegressedRelease The release of that event
+	RegressedRelease *string    `json:"regressed_release,omitempty"`
+	ResolvedAt       *time.Time `json:"resolved_at,omitempty"`
+
+	// ResolvedBy Who said so
+	ResolvedBy *string `json:"resolved_by,omitempty"`
+
+	// ResolvedIn Where the fix is. now: in whatever runs from then on. release: in one release and those first seen after it. next_release: in those first seen from then on
+	ResolvedIn *ResolvedIn `json:"resolved_in,omitempty"`
+
+	// ResolvedRelease The release with the fix
+	ResolvedRelease *string `json:"resolved_release,omitempty"`
+
+	// Status regressed: it was resolved and has happened again
+	Status IssueStatus `json:"status"`
+}
+
+// IssueLives defines model for IssueLives.
+type IssueLives struct {
+	// Issues By id
+	Issues []IssueLife `json:"issues"`
+}
+
+// IssueResolution defines model for IssueResolution.
+type IssueResolution struct {
+	// In Where the fix is. now: in whatever runs from then on. release: in one release and those first seen after it. next_release: in those first seen from then on
+	In *ResolvedIn `json:"in,omitempty"`
+
+	// Release The release with the fix, where in is release; the newest one that was seen, in errors or by a deploy, when absent
+	Release *string `json:"release,omitempty"`
+}
+
+// IssueStatus regressed: it was resolved and has happened again
+type IssueStatus string
+
+// IssuesResolution defines model for IssuesResolution.
+type IssuesResolution struct {
+	// In Where the fix is. now: in whatever runs from then on. release: in one release and those first seen after it. next_release: in those first seen from then on
+	In     *ResolvedIn `json:"in,omitempty"`
+	Issues []string    `json:"issues"`
+
+	// Release As of one issue
+	Release *string `json:"release,omitempty"`
+}
+
 // Level defines model for Level.
 type Level string
 
@@ -1155,6 +1254,9 @@ type ReceiverState struct {
 
 // ReceiverStateStatus unreachable may heal by itself; broken needs its owner
 type ReceiverStateStatus string
+
+// ResolvedIn Where the fix is. now: in whatever runs from then on. release: in one release and those first seen after it. next_release: in those first seen from then on
+type ResolvedIn string
 
 // Retention defines model for Retention.
 type Retention struct {
@@ -1692,6 +1794,15 @@ type NoteIncidentJSONRequestBody = IncidentNote
 // ResolveIncidentJSONRequestBody defines body for ResolveIncident for application/json ContentType.
 type ResolveIncidentJSONRequestBody = IncidentReason
 
+// ReopenIssuesJSONRequestBody defines body for ReopenIssues for application/json ContentType.
+type ReopenIssuesJSONRequestBody = IssueChoice
+
+// ResolveIssuesJSONRequestBody defines body for ResolveIssues for application/json ContentType.
+type ResolveIssuesJSONRequestBody = IssuesResolution
+
+// ResolveIssueJSONRequestBody defines body for ResolveIssue for application/json ContentType.
+type ResolveIssueJSONRequestBody = IssueResolution
+
 // CreateMonitorJSONRequestBody defines body for CreateMonitor for application/json ContentType.
 type CreateMonitorJSONRequestBody = NewMonitor
 
@@ -1811,6 +1922,18 @@ type ServerInterface interface {
 	// ResolveIncident Say that it is over
 	// (POST /projects/{project}/incidents/{incident}/resolve)
 	ResolveIncident(ctx echo.Context, project ProjectPath, incident IncidentPath) error
+	// ReopenIssues Take back that issues are resolved, of all of them or none
+	// (POST /projects/{project}/issues/reopen)
+	ReopenIssues(ctx echo.Context, project ProjectPath) error
+	// ResolveIssues Say that issues do not happen any more, all of them or none; later events in a release that is not older than the fix bring them back as regressed
+	// (POST /projects/{project}/issues/resolve)
+	ResolveIssues(ctx echo.Context, project ProjectPath) error
+	// ReopenIssue Take back that an issue is resolved
+	// (POST /projects/{project}/issues/{issue}/reopen)
+	ReopenIssue(ctx echo.Context, project ProjectPath, issue IssuePath) error
+	// ResolveIssue Say that an issue does not happen any more; a later event in a release that is not older than the fix brings it back as regressed
+	// (POST /projects/{project}/issues/{issue}/resolve)
+	ResolveIssue(ctx echo.Context, project ProjectPath, issue IssuePath) error
 	// CreateMonitor Make a monitor
 	// (POST /projects/{project}/monitors)
 	CreateMonitor(ctx echo.Context, project ProjectPath) error
@@ -2407,6 +2530,86 @@ func (w *ServerInterfaceWrapper) ResolveIncident(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ResolveIncident(ctx, project, incident)
+	return err
+}
+
+// ReopenIssues converts echo context to params.
+func (w *ServerInterfaceWrapper) ReopenIssues(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReopenIssues(ctx, project)
+	return err
+}
+
+// ResolveIssues converts echo context to params.
+func (w *ServerInterfaceWrapper) ResolveIssues(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ResolveIssues(ctx, project)
+	return err
+}
+
+// ReopenIssue converts echo context to params.
+func (w *ServerInterfaceWrapper) ReopenIssue(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "issue" -------------
+	var issue IssuePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "issue", ctx.Param("issue"), &issue, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter issue: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReopenIssue(ctx, project, issue)
+	return err
+}
+
+// ResolveIssue converts echo context to params.
+func (w *ServerInterfaceWrapper) ResolveIssue(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// ------------- Path parameter "issue" -------------
+	var issue IssuePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "issue", ctx.Param("issue"), &issue, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter issue: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ResolveIssue(ctx, project, issue)
 	return err
 }
 
@@ -3670,6 +3873,10 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/projects/:project/incidents/:incident/resolve", wrapper.ResolveIncident, options.OperationMiddlewares["resolveIncident"]...)
 	router.POST(options.BaseURL+"/projects/:project/incidents/:incident/false_alarm", wrapper.MarkFalseAlarm, options.OperationMiddlewares["markFalseAlarm"]...)
 	router.GET(options.BaseURL+"/alerting", wrapper.GetAlerting, options.OperationMiddlewares["getAlerting"]...)
+	router.POST(options.BaseURL+"/projects/:project/issues/resolve", wrapper.ResolveIssues, options.OperationMiddlewares["resolveIssues"]...)
+	router.POST(options.BaseURL+"/projects/:project/issues/reopen", wrapper.ReopenIssues, options.OperationMiddlewares["reopenIssues"]...)
+	router.POST(options.BaseURL+"/projects/:project/issues/:issue/resolve", wrapper.ResolveIssue, options.OperationMiddlewares["resolveIssue"]...)
+	router.POST(options.BaseURL+"/projects/:project/issues/:issue/reopen", wrapper.ReopenIssue, options.OperationMiddlewares["reopenIssue"]...)
 	router.GET(options.BaseURL+"/projects/:project/probes", wrapper.ListProbes, options.OperationMiddlewares["listProbes"]...)
 	router.POST(options.BaseURL+"/projects/:project/probes", wrapper.CreateProbe, options.OperationMiddlewares["createProbe"]...)
 	router.POST(options.BaseURL+"/projects/:project/probes/test", wrapper.TestProbe, options.OperationMiddlewares["testProbe"]...)
@@ -4481,6 +4688,167 @@ type ResolveIncidentdefaultJSONResponse struct {
 }
 
 func (response ResolveIncidentdefaultJSONResponse) VisitResolveIncidentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReopenIssuesRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Body    *ReopenIssuesJSONRequestBody
+}
+
+type ReopenIssuesResponseObject interface {
+	VisitReopenIssuesResponse(w http.ResponseWriter) error
+}
+
+type ReopenIssues200JSONResponse IssueLives
+
+func (response ReopenIssues200JSONResponse) VisitReopenIssuesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReopenIssuesdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ReopenIssuesdefaultJSONResponse) VisitReopenIssuesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResolveIssuesRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Body    *ResolveIssuesJSONRequestBody
+}
+
+type ResolveIssuesResponseObject interface {
+	VisitResolveIssuesResponse(w http.ResponseWriter) error
+}
+
+type ResolveIssues200JSONResponse IssueLives
+
+func (response ResolveIssues200JSONResponse) VisitResolveIssuesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResolveIssuesdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ResolveIssuesdefaultJSONResponse) VisitResolveIssuesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReopenIssueRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Issue   IssuePath   `json:"issue"`
+}
+
+type ReopenIssueResponseObject interface {
+	VisitReopenIssueResponse(w http.ResponseWriter) error
+}
+
+type ReopenIssue200JSONResponse IssueLife
+
+func (response ReopenIssue200JSONResponse) VisitReopenIssueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReopenIssuedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ReopenIssuedefaultJSONResponse) VisitReopenIssueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResolveIssueRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Issue   IssuePath   `json:"issue"`
+	Body    *ResolveIssueJSONRequestBody
+}
+
+type ResolveIssueResponseObject interface {
+	VisitResolveIssueResponse(w http.ResponseWriter) error
+}
+
+type ResolveIssue200JSONResponse IssueLife
+
+func (response ResolveIssue200JSONResponse) VisitResolveIssueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResolveIssuedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ResolveIssuedefaultJSONResponse) VisitResolveIssueResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -6511,6 +6879,18 @@ type StrictServerInterface interface {
 	// ResolveIncident Say that it is over
 	// (POST /projects/{project}/incidents/{incident}/resolve)
 	ResolveIncident(ctx context.Context, request ResolveIncidentRequestObject) (ResolveIncidentResponseObject, error)
+	// ReopenIssues Take back that issues are resolved, of all of them or none
+	// (POST /projects/{project}/issues/reopen)
+	ReopenIssues(ctx context.Context, request ReopenIssuesRequestObject) (ReopenIssuesResponseObject, error)
+	// ResolveIssues Say that issues do not happen any more, all of them or none; later events in a release that is not older than the fix bring them back as regressed
+	// (POST /projects/{project}/issues/resolve)
+	ResolveIssues(ctx context.Context, request ResolveIssuesRequestObject) (ResolveIssuesResponseObject, error)
+	// ReopenIssue Take back that an issue is resolved
+	// (POST /projects/{project}/issues/{issue}/reopen)
+	ReopenIssue(ctx context.Context, request ReopenIssueRequestObject) (ReopenIssueResponseObject, error)
+	// ResolveIssue Say that an issue does not happen any more; a later event in a release that is not older than the fix brings it back as regressed
+	// (POST /projects/{project}/issues/{issue}/resolve)
+	ResolveIssue(ctx context.Context, request ResolveIssueRequestObject) (ResolveIssueResponseObject, error)
 	// CreateMonitor Make a monitor
 	// (POST /projects/{project}/monitors)
 	CreateMonitor(ctx context.Context, request CreateMonitorRequestObject) (CreateMonitorResponseObject, error)
@@ -7379,6 +7759,177 @@ func (sh *strictHandler) ResolveIncident(ctx echo.Context, project ProjectPath, 
 		return err
 	} else if validResponse, ok := response.(ResolveIncidentResponseObject); ok {
 		return validResponse.VisitResolveIncidentResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ReopenIssues operation middleware
+func (sh *strictHandler) ReopenIssues(ctx echo.Context, project ProjectPath) error {
+	var request ReopenIssuesRequestObject
+
+	request.Project = project
+
+	var body ReopenIssuesJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReopenIssues(ctx.Request().Context(), request.(ReopenIssuesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReopenIssues")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ReopenIssuesResponseObject); ok {
+		return validResponse.VisitReopenIssuesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ResolveIssues operation middleware
+func (sh *strictHandler) ResolveIssues(ctx echo.Context, project ProjectPath) error {
+	var request ResolveIssuesRequestObject
+
+	request.Project = project
+
+	var body ResolveIssuesJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ResolveIssues(ctx.Request().Context(), request.(ResolveIssuesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResolveIssues")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ResolveIssuesResponseObject); ok {
+		return validResponse.VisitResolveIssuesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ReopenIssue operation middleware
+func (sh *strictHandler) ReopenIssue(ctx echo.Context, project ProjectPath, issue IssuePath) error {
+	var request ReopenIssueRequestObject
+
+	request.Project = project
+	request.Issue = issue
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReopenIssue(ctx.Request().Context(), request.(ReopenIssueRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReopenIssue")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ReopenIssueResponseObject); ok {
+		return validResponse.VisitReopenIssueResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ResolveIssue operation middleware
+func (sh *strictHandler) ResolveIssue(ctx echo.Context, project ProjectPath, issue IssuePath) error {
+	var request ResolveIssueRequestObject
+
+	request.Project = project
+	request.Issue = issue
+
+	var body ResolveIssueJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ResolveIssue(ctx.Request().Context(), request.(ResolveIssueRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResolveIssue")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ResolveIssueResponseObject); ok {
+		return validResponse.VisitResolveIssueResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -1,5 +1,6 @@
 // Package console is the control plane's side of Midwatch's API: signing in, projects, keys,
-// monitors and where they are shown, probes, and what alerting is configured with and does.
+// the life of issues, monitors and where they are shown, probes, and what alerting is configured with
+// and does.
 package console
 
 import (
@@ -97,6 +98,11 @@ func (s *Server) Mount(e *echo.Echo) {
 			"getBadges":       guarded(),
 			"setBadges":       guarded(body[BadgeSettings]),
 			"replaceBadgeKey": guarded(),
+
+			"resolveIssues": guarded(body[IssuesResolution]),
+			"reopenIssues":  guarded(body[IssueChoice]),
+			"resolveIssue":  guarded(body[IssueResolution]),
+			"reopenIssue":   guarded(),
 
 			"listRules":       guarded(),
 			"validateRule":    guarded(body[rule.Rule]),

@@ -1,5 +1,6 @@
 // Package keeper removes telemetry: what has been kept as long as its project chose, what a project
-// has chosen to keep no longer, and, before the disk is full, what is oldest.
+// has chosen to keep no longer, and, before the disk is full, what is oldest. What the catalog knows of
+// telemetry alone goes with it.
 //
 // Of several processes one is at work, the holder of a lease in SQL. Every step may be cut off at
 // any moment and done again: what is due is worked out anew each turn from what is stored.
@@ -46,6 +47,9 @@ const (
 	dropsATurn = 200
 	// endTimeout bounds giving the lease back.
 	endTimeout = 2 * time.Second
+	// keepReleases is for how long a release is known that is not seen any more: as long as any error is
+	// kept.
+	keepReleases = 400 * 24 * time.Hour
 )
 
 // Keeper does the work of one process.
@@ -114,7 +118,12 @@ func (k *Keeper) turn(ctx context.Context) error {
 	if mine, err := k.hold(ctx); err != nil || !mine {
 		return err
 	}
-	return errors.Join(k.expire(ctx), k.guard(ctx), k.shorten(ctx))
+	return errors.Join(k.expire(ctx), k.guard(ctx), k.shorten(ctx), k.forget(ctx))
+}
+
+// forget drops from the catalog what belonged to telemetry that is gone.
+func (k *Keeper) forget(ctx context.Context) error {
+	return k.step(ctx, func(ctx context.Context) error { return k.db.DropOldReleases(ctx, k.now().Add(-keepReleases)) })
 }
 
 func (k *Keeper) hold(ctx context.Context) (bool, error) {

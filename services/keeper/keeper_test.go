@@ -206,6 +206,33 @@ func TestALongerChoiceHoldsForWhatComes(t *testing.T) {
 	equal(t, "project 1", []int{1}, w.ages(t, 1))
 }
 
+func TestReleasesGoAsErrorsDo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	seen := func(release string, ago int) {
+		at := noon.Add(-time.Duration(ago) * day)
+		err := w.db.InTx(t.Context(), func(tx *catalog.Tx) error {
+			return tx.AddIssueEvents(t.Context(), []catalog.IssueEvents{{Project: 1, ID: 1, Release: release, FirstSeen: at, LastSeen: at, Count: 1}})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	newest := func() string {
+		release, err := w.db.NewestRelease(t.Context(), 1, noon)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return release
+	}
+	seen("1.0", 399)
+	w.turns(t, w.Keeper)
+	equal(t, "while its errors may be kept", "1.0", newest())
+	w.now = func() time.Time { return noon.Add(2 * day) }
+	w.turns(t, w.Keeper)
+	equal(t, "afterwards", "", newest())
+}
+
 func TestOneKeeperIsAtWork(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -145,6 +145,27 @@ func (e ErrorCode) Valid() bool {
 	}
 }
 
+// Defines values for IssueStatus.
+const (
+	Regressed  IssueStatus = "regressed"
+	Resolved   IssueStatus = "resolved"
+	Unresolved IssueStatus = "unresolved"
+)
+
+// Valid indicates whether the value is a known member of the IssueStatus enum.
+func (e IssueStatus) Valid() bool {
+	switch e {
+	case Regressed:
+		return true
+	case Resolved:
+		return true
+	case Unresolved:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Level.
 const (
 	LevelDebug   Level = "debug"
@@ -232,6 +253,27 @@ func (e MonitorStatus) Valid() bool {
 	case MonitorStatusPaused:
 		return true
 	case MonitorStatusRunning:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ResolvedIn.
+const (
+	NextRelease ResolvedIn = "next_release"
+	Now         ResolvedIn = "now"
+	Release     ResolvedIn = "release"
+)
+
+// Valid indicates whether the value is a known member of the ResolvedIn enum.
+func (e ResolvedIn) Valid() bool {
+	switch e {
+	case NextRelease:
+		return true
+	case Now:
+		return true
+	case Release:
 		return true
 	default:
 		return false
@@ -411,7 +453,26 @@ type Issue struct {
 	LastSeen     time.Time `json:"last_seen"`
 	Level        string    `json:"level"`
 	Platform     string    `json:"platform"`
-	Title        string    `json:"title"`
+
+	// RegressedAt The first event after it was resolved last
+	RegressedAt *time.Time `json:"regressed_at,omitempty"`
+
+	// RegressedRelease The release of that event
+	RegressedRelease *string    `json:"regressed_release,omitempty"`
+	ResolvedAt       *time.Time `json:"resolved_at,omitempty"`
+
+	// ResolvedBy Who said so
+	ResolvedBy *string `json:"resolved_by,omitempty"`
+
+	// ResolvedIn Where the fix is. now: in whatever runs from then on. release: in one release and those first seen after it. next_release: in those first seen from then on
+	ResolvedIn *ResolvedIn `json:"resolved_in,omitempty"`
+
+	// ResolvedRelease The release with the fix
+	ResolvedRelease *string `json:"resolved_release,omitempty"`
+
+	// Status regressed: it was resolved and has happened again
+	Status IssueStatus `json:"status"`
+	Title  string      `json:"title"`
 
 	// TotalEvents Ever
 	TotalEvents int64 `json:"total_events"`
@@ -428,10 +489,13 @@ type Issue struct {
 // IssueDetail defines model for IssueDetail.
 type IssueDetail struct {
 	// Events The newest 100, newest first
-	Events      []EventSummary `json:"events"`
-	Issue       Issue          `json:"issue"`
-	StepSeconds int            `json:"step_seconds"`
-	Tags        []struct {
+	Events []EventSummary `json:"events"`
+	Issue  Issue          `json:"issue"`
+
+	// NewestRelease Of the project: the one that was first seen last, in errors or by a deploy
+	NewestRelease *string `json:"newest_release,omitempty"`
+	StepSeconds   int     `json:"step_seconds"`
+	Tags          []struct {
 		Key    string `json:"key"`
 		Values []struct {
 			Count int64  `json:"count"`
@@ -446,6 +510,9 @@ type IssueList struct {
 	StepSeconds int     `json:"step_seconds"`
 	Total       int     `json:"total"`
 }
+
+// IssueStatus regressed: it was resolved and has happened again
+type IssueStatus string
 
 // Level defines model for Level.
 type Level string
@@ -645,6 +712,9 @@ type RehearsalAsk struct {
 	// Rule An alert rule as a person writes it. What is left out is the default of its kind; the effective rule in an answer has all of it.
 	Rule Rule `json:"rule"`
 }
+
+// ResolvedIn Where the fix is. now: in whatever runs from then on. release: in one release and those first seen after it. next_release: in those first seen from then on
+type ResolvedIn string
 
 // Route What a route leaves empty is that of the route around it
 type Route = oncall.Route

@@ -68,7 +68,11 @@ func (s *Server) GetIssue(ctx context.Context, r GetIssueRequestObject) (GetIssu
 		if err != nil {
 			return nil, fmt.Errorf("read issue: %w", err)
 		}
-		out := GetIssue200JSONResponse{}
+		newest, err := s.db.NewestRelease(ctx, in.project.Number, time.Now())
+		if err != nil {
+			return nil, fmt.Errorf("read issue: %w", err)
+		}
+		out := GetIssue200JSONResponse{NewestRelease: optional(newest)}
 		var activity []telemetry.IssueActivity
 		group, ctx := errgroup.WithContext(ctx)
 		group.Go(func() (err error) {
@@ -160,6 +164,14 @@ func issueOf(i catalog.Issue, a telemetry.IssueActivity) Issue {
 		Users:        a.Users,
 		TotalEvents:  max(i.Count, a.Events), // the counts are of two stores, one of which may be a moment behind
 		Trend:        presentTrend(a.Trend),
+		Status:       IssueStatus(i.Status()),
+	}
+	if !i.ResolvedAt.IsZero() {
+		out.ResolvedAt, out.ResolvedBy = optional(i.ResolvedAt), optional(i.ResolvedBy)
+		out.ResolvedIn, out.ResolvedRelease = optional(ResolvedIn(i.FixedIn())), optional(i.ResolvedRelease)
+	}
+	if i.Status() == catalog.IssueRegressed {
+		out.RegressedAt, out.RegressedRelease = optional(i.RegressedAt), optional(i.RegressedRelease)
 	}
 	if !a.FirstSeen.IsZero() && (i.FirstSeen.IsZero() || a.FirstSeen.Before(i.FirstSeen)) {
 		out.FirstSeen = a.FirstSeen.UTC()

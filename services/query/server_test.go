@@ -171,12 +171,12 @@ func TestAnswers(t *testing.T) {
 	timeout := dict{
 		"id": "00000000000000a1", "title": "Timeout: upstream", "type": "Timeout", "value": "upstream", "culprit": "proxy.do", "level": "warning", "platform": "go",
 		"first_seen": w.at(-48 * time.Hour), "last_seen": w.at(time.Minute), "first_release": "1.0", "last_release": "1.41",
-		"events": 1, "users": 1, "total_events": 12, "trend": trend(6, 1),
+		"events": 1, "users": 1, "total_events": 12, "trend": trend(6, 1), "status": "unresolved",
 	}
 	full := dict{
 		"id": "f0000000000000b2", "title": "IOError: disk full", "type": "IOError", "value": "disk full", "culprit": "main.write", "level": "error", "platform": "go",
 		"first_seen": w.at(2 * time.Minute), "last_seen": w.at(4 * time.Minute), "first_release": "1.42", "last_release": "1.43",
-		"events": 2, "users": 2, "total_events": 2, "trend": trend(12, 1, 24, 1),
+		"events": 2, "users": 2, "total_events": 2, "trend": trend(12, 1, 24, 1), "status": "unresolved",
 	}
 	f("issues", "/projects/1/issues", dict{"total": 2, "step_seconds": 10, "issues": items{full, timeout}})
 	f("issues, the first", "/projects/1/issues?limit=1", dict{"total": 2, "step_seconds": 10, "issues": items{full}})
@@ -201,7 +201,7 @@ func TestAnswers(t *testing.T) {
 			return strings.Compare(a.(dict)["value"].(string), b.(dict)["value"].(string))
 		})
 		want := dict{
-			"issue": full, "events": events, "step_seconds": 10,
+			"issue": full, "newest_release": "1.43", "events": events, "step_seconds": 10,
 			"tags": items{dict{"key": "disk", "values": items{dict{"value": "/data", "count": 1}, dict{"value": "/tmp", "count": 1}}}},
 		}
 		if diff := cmp.Diff(plainJSON(t, want), any(got)); diff != "" {
@@ -214,7 +214,7 @@ func TestAnswers(t *testing.T) {
 		maps.Copy(before, full)
 		before["events"], before["users"], before["trend"] = 0, 0, trend()
 		path := "/projects/1/issues/f0000000000000b2?from=" + w.at(-10*time.Minute) + "&to=" + w.at(0)
-		w.expect(t, path, dict{"issue": before, "events": items{}, "tags": items{}, "step_seconds": 10})
+		w.expect(t, path, dict{"issue": before, "newest_release": "1.43", "events": items{}, "tags": items{}, "step_seconds": 10})
 	})
 
 	var raw any

@@ -344,11 +344,17 @@ func (w *world) seedErrors(t *testing.T) {
 		return tx.AddIssueEvents(t.Context(), []catalog.IssueEvents{
 			{
 				Project: 1, ID: oldIssue, GroupingVersion: 1, Title: "Timeout: upstream", Type: "Timeout", Value: "upstream", Culprit: "proxy.do", Level: "warning", Platform: "go",
-				FirstRelease: "1.0", LastRelease: "1.41", FirstSeen: w.base.Add(-48 * time.Hour), LastSeen: w.base.Add(time.Minute), Count: 12,
+				Release: "1.41", FirstSeen: w.base.Add(-time.Hour), LastSeen: w.base.Add(time.Minute), Count: 11,
+			},
+			{
+				Project: 1, ID: oldIssue, Release: "1.0", FirstSeen: w.base.Add(-48 * time.Hour), LastSeen: w.base.Add(-48 * time.Hour), Count: 1,
 			},
 			{
 				Project: 1, ID: newIssue, GroupingVersion: 1, Title: "IOError: disk full", Type: "IOError", Value: "disk full", Culprit: "main.write", Level: "error", Platform: "go",
-				FirstRelease: "1.42", LastRelease: "1.43", FirstSeen: w.base.Add(2 * time.Minute), LastSeen: w.base.Add(4 * time.Minute), Count: 2,
+				Release: "1.43", FirstSeen: w.base.Add(4 * time.Minute), LastSeen: w.base.Add(4 * time.Minute), Count: 1,
+			},
+			{
+				Project: 1, ID: newIssue, Release: "1.42", FirstSeen: w.base.Add(2 * time.Minute), LastSeen: w.base.Add(2 * time.Minute), Count: 1,
 			},
 			{
 				Project: 2, ID: theirIssue, GroupingVersion: 1, Title: "Secret: disk", Type: "Secret", Level: "error", Platform: "go",

@@ -94,6 +94,7 @@ type errorBlock struct {
 type issueKey struct {
 	project uint32
 	id      uint64
+	release string
 }
 
 func (b *errorBlock) Reset() {
@@ -105,18 +106,18 @@ func (b *errorBlock) Add(seq uint64, frame *telemetrypb.ErrorFrame) {
 	b.ErrorBlock.Add(seq, frame)
 	for _, e := range frame.GetEvents() {
 		at := time.Unix(0, int64(e.GetTime()))
-		key := issueKey{e.GetProjectId(), e.GetIssueId()}
+		key := issueKey{e.GetProjectId(), e.GetIssueId(), e.GetRelease()}
 		issue := b.issues[key]
 		if issue == nil {
-			issue = &catalog.IssueEvents{Project: key.project, ID: key.id, FirstSeen: at, LastSeen: at}
+			issue = &catalog.IssueEvents{Project: key.project, ID: key.id, Release: key.release, FirstSeen: at, LastSeen: at}
 			b.issues[key] = issue
 		}
 		issue.Count++
-		if !at.After(issue.FirstSeen) {
-			issue.FirstSeen, issue.FirstRelease = at, e.GetRelease()
+		if at.Before(issue.FirstSeen) {
+			issue.FirstSeen = at
 		}
 		if !at.Before(issue.LastSeen) {
-			issue.LastSeen, issue.LastRelease = at, e.GetRelease()
+			issue.LastSeen = at
 			issue.GroupingVersion = e.GetGroupingVersion()
 			issue.Title, issue.Type, issue.Value = e.GetTitle(), e.GetType(), e.GetValue()
 			issue.Culprit, issue.Level, issue.Platform = e.GetCulprit(), e.GetLevel(), e.GetPlatform()

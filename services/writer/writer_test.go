@@ -186,6 +186,48 @@ func TestBatchThatWasInsertedButNotFinishedIsNotStoredAgain(t *testing.T) {
 	}
 }
 
+// TestAResolvedIssueRegressesByTheEventsThatAreLater is what the writer makes of the releases of one issue
+// that come in one batch, before and after it was resolved.
+func TestAResolvedIssueRegressesByTheEventsThatAreLater(t *testing.T) {
+	b := newBench(t)
+	send := func(issue uint64, release string, seconds int) *telemetrypb.ErrorEvent {
+		at := uint64(b.at.Add(time.Duration(seconds) * time.Second).UnixNano())
+		return &telemetrypb.ErrorEvent{
+			ProjectId: project, ReceivedAt: at, Time: at, EventId: []byte(fmt.Sprintf("event %d %07d", issue, seconds)), IssueId: issue, Title: "boom", Release: release,
+		}
+	}
+	status := func() string {
+		issues, err := b.db.Issues(t.Context(), project, []uint64{1, 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all []string
+		for id := uint64(1); id <= 2; id++ {
+			i := issues[id]
+			all = append(all, fmt.Sprintf("%s %d %q", i.Status(), i.Count, i.RegressedRelease))
+		}
+		return strings.Join(all, ", ")
+	}
+	store := func(events ...*telemetrypb.ErrorEvent) {
+		b.publish(bus.Errors, &telemetrypb.ErrorFrame{Events: events})
+		stop := b.start()
+		b.awaitDone(bus.Errors)
+		stop()
+	}
+	store(send(1, "1.0", -60), send(2, "1.0", -60), send(2, "1.1", -50))
+	if _, err := b.db.ResolveIssues(t.Context(), project, []uint64{1, 2}, catalog.Resolution{At: b.at, Release: "1.1"}); err != nil {
+		t.Fatal(err)
+	}
+	store(send(1, "1.0", 10), send(1, "1.1", -5), send(2, "1.0", 20))
+	if got, want := status(), `resolved 3 "", resolved 3 ""`; got != want {
+		t.Errorf("after late events and those of an old release: %s, want %s", got, want)
+	}
+	store(send(1, "1.2", 30), send(1, "1.0", 40), send(2, "1.0", 50))
+	if got, want := status(), `regressed 5 "1.2", resolved 4 ""`; got != want {
+		t.Errorf("after an event of a newer release: %s, want %s", got, want)
+	}
+}
+
 func TestIssuesCountEachEventOnce(t *testing.T) {
 	b := newBench(t)
 	const events = 40

@@ -39,37 +39,54 @@ type Issue struct {
 	FirstSeen, LastSeen time.Time
 	// Count of all events ever.
 	Count int64
+	IssueLife
 }
 
-// IssueEvents is what a batch of events adds to one issue: the same fields over the batch alone.
+// IssueEvents is what a batch of events adds to one issue: the same fields over those events of the
+// batch alone that are of one release.
 type IssueEvents struct {
 	Project                                      uint32
 	ID                                           uint64
 	GroupingVersion                              uint32
 	Title, Type, Value, Culprit, Level, Platform string
-	FirstRelease, LastRelease                    string
+	Release                                      string
 	FirstSeen, LastSeen                          time.Time
 	Count                                        int64
 }
 
+// mergedEvents are those of all releases.
+type mergedEvents struct {
+	IssueEvents
+	firstRelease, lastRelease string
+}
+
 // AddIssueEvents adds events to their issues, and makes the issues that are new. Counts are added,
-// the span of time grows, and the words are those of the newest event whatever order batches come
-// in. The slice may name an issue several times and is not changed.
+// the span of time grows, the words are those of the newest event, and what was resolved has regressed,
+// whatever order batches come in. The slice may name an issue several times and is not changed.
 func (tx *Tx) AddIssueEvents(ctx context.Context, events []IssueEvents) error {
+	if err := tx.noteReleases(ctx, events); err != nil {
+		return fmt.Errorf("note releases: %w", err)
+	}
 	merged := mergeIssueEvents(events)
 	for chunk := range slices.Chunk(merged, issueRows) {
 		if err := tx.upsertIssues(ctx, chunk); err != nil {
 			return fmt.Errorf("add events to %d issues: %w", len(merged), err)
 		}
 	}
+	if err := tx.noteRegressions(ctx, events); err != nil {
+		return fmt.Errorf("note which of %d issues have regressed: %w", len(merged), err)
+	}
 	return nil
 }
 
 // mergeIssueEvents gives one entry an issue (a statement may meet a row only once), in a fixed order (so
 // that two writers cannot wait for each other).
-func mergeIssueEvents(events []IssueEvents) []IssueEvents {
-	sorted := slices.Clone(events)
-	slices.SortStableFunc(sorted, func(a, b IssueEvents) int {
+func mergeIssueEvents(events []IssueEvents) []mergedEvents {
+	sorted := make([]mergedEvents, len(events))
+	for i, e := range events {
+		sorted[i] = mergedEvents{e, e.Release, e.Release}
+	}
+	slices.SortStableFunc(sorted, func(a, b mergedEvents) int {
 		return cmp.Or(cmp.Compare(a.Project, b.Project), cmp.Compare(a.ID, b.ID))
 	})
 	out := sorted[:0]
@@ -84,7 +101,7 @@ func mergeIssueEvents(events []IssueEvents) []IssueEvents {
 }
 
 // with is the union of two batches of one issue, by the rules of the statement in upsertIssues.
-func (e IssueEvents) with(other IssueEvents) IssueEvents {
+func (e mergedEvents) with(other mergedEvents) mergedEvents {
 	newest, older := other, e
 	if other.LastSeen.Before(e.LastSeen) {
 		newest, older = e, other
@@ -94,21 +111,25 @@ func (e IssueEvents) with(other IssueEvents) IssueEvents {
 		oldest, younger = other, e
 	}
 	out := newest
-	out.LastRelease = cmp.Or(newest.LastRelease, older.LastRelease)
-	out.FirstRelease = cmp.Or(oldest.FirstRelease, younger.FirstRelease)
+	out.lastRelease = cmp.Or(newest.lastRelease, older.lastRelease)
+	out.firstRelease = cmp.Or(oldest.firstRelease, younger.firstRelease)
 	out.FirstSeen = oldest.FirstSeen
 	out.Count = e.Count + other.Count
 	return out
 }
 
-const issueColumns = `project, id, grouping_version, title, type, value, culprit, level, platform,
+// eventColumns are those that events change, all by one statement.
+const (
+	eventColumns = `project, id, grouping_version, title, type, value, culprit, level, platform,
 	first_release, last_release, first_seen, last_seen, events`
+	issueColumns = eventColumns + `, ` + lifeColumns
+)
 
-func (tx *Tx) upsertIssues(ctx context.Context, events []IssueEvents) error {
+func (tx *Tx) upsertIssues(ctx context.Context, events []mergedEvents) error {
 	const columns = 15
 	args := make([]any, 0, len(events)*columns)
 	var b strings.Builder
-	b.WriteString(`INSERT INTO issues (` + issueColumns + `, title_lower) VALUES `)
+	b.WriteString(`INSERT INTO issues (` + eventColumns + `, title_lower) VALUES `)
 	for i, e := range events {
 		if i > 0 {
 			b.WriteString(", ")
@@ -118,7 +139,7 @@ func (tx *Tx) upsertIssues(ctx context.Context, events []IssueEvents) error {
 		args = append(args, int64(e.Project), int64(e.ID), int64(e.GroupingVersion),
 			title, clip(e.Type, maxIssueWord), clip(e.Value, maxIssueValue), clip(e.Culprit, maxIssueWord),
 			clip(e.Level, maxIssueWord), clip(e.Platform, maxIssueWord),
-			clip(e.FirstRelease, maxIssueWord), clip(e.LastRelease, maxIssueWord),
+			clip(e.firstRelease, maxIssueWord), clip(e.lastRelease, maxIssueWord),
 			fromTime(e.FirstSeen), fromTime(e.LastSeen), e.Count, strings.ToLower(title))
 	}
 	b.WriteString(` ON CONFLICT (project, id) DO UPDATE SET events = issues.events + excluded.events`)
@@ -149,10 +170,13 @@ func placeholders(b *strings.Builder, from, n int) {
 func scanIssue(row scanner) (Issue, error) {
 	var i Issue
 	var project, id, version, firstSeen, lastSeen int64
+	var resolvedAt, fixedAt, regressedAt int64
 	err := row.Scan(&project, &id, &version, &i.Title, &i.Type, &i.Value, &i.Culprit, &i.Level, &i.Platform,
-		&i.FirstRelease, &i.LastRelease, &firstSeen, &lastSeen, &i.Count)
+		&i.FirstRelease, &i.LastRelease, &firstSeen, &lastSeen, &i.Count,
+		&i.Resolution, &resolvedAt, &i.ResolvedBy, &i.ResolvedRelease, &fixedAt, &i.RegressedFrom, &regressedAt, &i.RegressedRelease)
 	i.Project, i.ID, i.GroupingVersion = uint32(project), uint64(id), uint32(version)
 	i.FirstSeen, i.LastSeen = toTime(firstSeen), toTime(lastSeen)
+	i.ResolvedAt, i.FixedAt, i.RegressedAt = toTime(resolvedAt), toTime(fixedAt), toTime(regressedAt)
 	return i, err
 }
 
@@ -160,16 +184,7 @@ func scanIssue(row scanner) (Issue, error) {
 func (db *DB) Issues(ctx context.Context, project uint32, ids []uint64) (map[uint64]Issue, error) {
 	out := make(map[uint64]Issue, len(ids))
 	for chunk := range slices.Chunk(ids, issueIDs) {
-		var b strings.Builder
-		b.WriteString(`SELECT ` + issueColumns + ` FROM issues WHERE project = $1 AND id IN `)
-		placeholders(&b, 2, len(chunk))
-		args := []any{int64(project)}
-		for _, id := range chunk {
-			args = append(args, int64(id))
-		}
-		issues, err := view(ctx, db, func(r runner) ([]Issue, error) {
-			return many(ctx, r, scanIssue, b.String(), args...)
-		})
+		issues, err := view(ctx, db, func(r runner) ([]Issue, error) { return issuesOf(ctx, r, project, chunk) })
 		if err != nil {
 			return nil, fmt.Errorf("issues of project %d: %w", project, err)
 		}
@@ -178,6 +193,23 @@ func (db *DB) Issues(ctx context.Context, project uint32, ids []uint64) (map[uin
 		}
 	}
 	return out, nil
+}
+
+func issuesOf(ctx context.Context, r runner, project uint32, ids []uint64) ([]Issue, error) {
+	where, args := issuesAre(project, ids)
+	return many(ctx, r, scanIssue, `SELECT `+issueColumns+` FROM issues WHERE `+where, args...)
+}
+
+// issuesAre is the condition that takes issues of a project, and its arguments.
+func issuesAre(project uint32, ids []uint64) (where string, args []any) {
+	var b strings.Builder
+	b.WriteString(`project = $1 AND id IN `)
+	placeholders(&b, 2, len(ids))
+	args = []any{int64(project)}
+	for _, id := range ids {
+		args = append(args, int64(id))
+	}
+	return b.String(), args
 }
 
 // IssuesFirstSeen counts the issues whose first event is in the half-open range.

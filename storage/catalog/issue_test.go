@@ -35,7 +35,7 @@ func at(seconds int64) time.Time { return time.Unix(seconds, 5).UTC() }
 func batch(id uint64, word string, first, last, count int64) catalog.IssueEvents {
 	return catalog.IssueEvents{
 		Project: 1, ID: id, GroupingVersion: 1, Title: "title " + word, Type: "type " + word, Value: "value " + word, Culprit: "culprit " + word,
-		Level: "level " + word, Platform: "platform " + word, FirstRelease: "first " + word, LastRelease: "last " + word,
+		Level: "level " + word, Platform: "platform " + word, Release: "release " + word,
 		FirstSeen: at(first), LastSeen: at(last), Count: count,
 	}
 }
@@ -45,11 +45,11 @@ func TestAddIssueEventsInAnyOrder(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *catalog.DB) {
 		const big = 1<<63 + 42 // beyond a signed integer
 		a, b, c := batch(0, "a", 100, 200, 3), batch(0, "b", 150, 300, 4), batch(0, "c", 50, 250, 5)
-		c.LastRelease, a.FirstRelease = "", ""
+		a.Release = ""
 		b.GroupingVersion = 2
 		want := catalog.Issue{
 			Project: 1, GroupingVersion: 2, Title: "title b", Type: "type b", Value: "value b", Culprit: "culprit b",
-			Level: "level b", Platform: "platform b", FirstRelease: "first c", LastRelease: "last b",
+			Level: "level b", Platform: "platform b", FirstRelease: "release c", LastRelease: "release b",
 			FirstSeen: at(50), LastSeen: at(300), Count: 12,
 		}
 		id := uint64(big)

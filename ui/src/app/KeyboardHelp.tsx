@@ -60,6 +60,10 @@ const groups: { name: string; keys: [string, string][] }[] = [
     ],
   },
   {
+    name: "An error",
+    keys: [["d", "Resolve or reopen"]],
+  },
+  {
     name: "Charts",
     keys: [
       ["Drag", "Show that part"],

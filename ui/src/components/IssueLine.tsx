@@ -2,6 +2,7 @@ import { Link } from "@tanstack/react-router";
 import type { Issue } from "../lib/api";
 import { compact, count, plural } from "../lib/format";
 import { useProject } from "../lib/page";
+import { IssueStatus } from "./IssueStatus";
 import { LevelBar, toLevel } from "./Level";
 import { When } from "./Page";
 import { Sparkline } from "./Sparkline";
@@ -27,6 +28,7 @@ export function IssueLine({ issue, from, wide = false }: { issue: Issue; from: n
             {issue.type && issue.value && <span className="text-muted"> {issue.value}</span>}
           </span>
           {fresh && <span className="shrink-0 rounded-sm border border-accent px-1 text-tiny leading-4 text-accent">new</span>}
+          <IssueStatus status={issue.status} />
         </span>
         <span className="block truncate font-mono text-data text-muted">{issue.culprit || issue.platform}</span>
       </span>

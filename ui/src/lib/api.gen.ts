@@ -1120,6 +1120,90 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/projects/{project}/issues/resolve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Say that issues do not happen any more, all of them or none; later events in a release that is not older than the fix bring them back as regressed */
+        post: operations["resolveIssues"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/issues/reopen": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Take back that issues are resolved, of all of them or none */
+        post: operations["reopenIssues"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/issues/{issue}/resolve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description 16 hexadecimal digits */
+                issue: components["parameters"]["IssuePath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Say that an issue does not happen any more; a later event in a release that is not older than the fix brings it back as regressed */
+        post: operations["resolveIssue"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/issues/{issue}/reopen": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description 16 hexadecimal digits */
+                issue: components["parameters"]["IssuePath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Take back that an issue is resolved */
+        post: operations["reopenIssue"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/projects/{project}/issues/{issue}": {
         parameters: {
             query: {
@@ -2335,6 +2419,11 @@ export interface components {
             unit?: string;
             quiet?: boolean;
             summary?: string;
+            /** @description What is told of it beside its value */
+            facts?: {
+                name: string;
+                value: string;
+            }[];
             first_action?: string;
             runbook?: string;
             team?: string;
@@ -2581,6 +2670,53 @@ export interface components {
                 }[];
             }[];
         };
+        /**
+         * @description regressed: it was resolved and has happened again
+         * @enum {string}
+         */
+        IssueStatus: "unresolved" | "resolved" | "regressed";
+        /**
+         * @description Where the fix is. now: in whatever runs from then on. release: in one release and those first seen after it. next_release: in those first seen from then on
+         * @enum {string}
+         */
+        ResolvedIn: "now" | "release" | "next_release";
+        IssueResolution: {
+            in?: components["schemas"]["ResolvedIn"];
+            /** @description The release with the fix, where in is release; the newest one that was seen, in errors or by a deploy, when absent */
+            release?: string;
+        };
+        IssueChoice: {
+            issues: string[];
+        };
+        IssuesResolution: {
+            issues: string[];
+            in?: components["schemas"]["ResolvedIn"];
+            /** @description As of one issue */
+            release?: string;
+        };
+        IssueLives: {
+            /** @description By id */
+            issues: components["schemas"]["IssueLife"][];
+        };
+        /** @description What people have said of an issue */
+        IssueLife: {
+            id: string;
+            status: components["schemas"]["IssueStatus"];
+            /** Format: date-time */
+            resolved_at?: string;
+            /** @description Who said so */
+            resolved_by?: string;
+            resolved_in?: components["schemas"]["ResolvedIn"];
+            /** @description The release with the fix */
+            resolved_release?: string;
+            /**
+             * Format: date-time
+             * @description The first event after it was resolved last
+             */
+            regressed_at?: string;
+            /** @description The release of that event */
+            regressed_release?: string;
+        };
         Issue: {
             id: string;
             title: string;
@@ -2611,6 +2747,21 @@ export interface components {
              */
             total_events: number;
             trend: components["schemas"]["Trend"];
+            status: components["schemas"]["IssueStatus"];
+            /** Format: date-time */
+            resolved_at?: string;
+            /** @description Who said so */
+            resolved_by?: string;
+            resolved_in?: components["schemas"]["ResolvedIn"];
+            /** @description The release with the fix */
+            resolved_release?: string;
+            /**
+             * Format: date-time
+             * @description The first event after it was resolved last
+             */
+            regressed_at?: string;
+            /** @description The release of that event */
+            regressed_release?: string;
         };
         IssueList: {
             total: number;
@@ -2619,6 +2770,8 @@ export interface components {
         };
         IssueDetail: {
             issue: components["schemas"]["Issue"];
+            /** @description Of the project: the one that was first seen last, in errors or by a deploy */
+            newest_release?: string;
             step_seconds: number;
             /** @description The newest 100, newest first */
             events: components["schemas"]["EventSummary"][];
@@ -4771,6 +4924,118 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["IssueList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    resolveIssues: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["IssuesResolution"];
+            };
+        };
+        responses: {
+            /** @description What became of the issues */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IssueLives"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    reopenIssues: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["IssueChoice"];
+            };
+        };
+        responses: {
+            /** @description What became of the issues */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IssueLives"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    resolveIssue: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description 16 hexadecimal digits */
+                issue: components["parameters"]["IssuePath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["IssueResolution"];
+            };
+        };
+        responses: {
+            /** @description What became of the issue */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IssueLife"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    reopenIssue: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+                /** @description 16 hexadecimal digits */
+                issue: components["parameters"]["IssuePath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What became of the issue */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IssueLife"];
                 };
             };
             default: components["responses"]["Error"];

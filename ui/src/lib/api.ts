@@ -16,6 +16,7 @@ export type MetricRange = Schemas["MetricRange"];
 export type MetricKind = Schemas["MetricKind"];
 export type Aggregate = Schemas["Aggregate"];
 export type Issue = Schemas["Issue"];
+export type IssueResolution = Schemas["IssueResolution"];
 export type IssueDetail = Schemas["IssueDetail"];
 export type Event = Schemas["Event"];
 export type EventSummary = Schemas["EventSummary"];

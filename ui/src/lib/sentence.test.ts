@@ -75,7 +75,7 @@ test("logs", () => {
 
 test("issues", () => {
   const issue = (type: string, users: number, first: number): Issue => ({
-    id: type, title: type, type, value: "", culprit: "", level: "error", platform: "", trend: [], events: 4, total_events: 4, users,
+    id: type, title: type, type, value: "", culprit: "", level: "error", platform: "", trend: [], events: 4, total_events: 4, users, status: "unresolved",
     first_seen: before(first), last_seen: before(1),
   });
   const say = (issues: Issue[], total = issues.length) => plain(issuesSentence(issues, total, now - 3_600_000, "in the last hour"));

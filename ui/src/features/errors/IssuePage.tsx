@@ -14,6 +14,7 @@ import { useRange } from "../../lib/useRange";
 import { useStay } from "../../lib/useStay";
 import { Breadcrumbs } from "./Breadcrumbs";
 import { Fields } from "./Fields";
+import { IssueActions } from "./IssueActions";
 import { Stack } from "./Stack";
 
 const route = getRouteApi("/p/$project/errors/$issue");
@@ -80,6 +81,7 @@ function Detail({ detail }: { detail: IssueDetail }) {
   return (
     <>
       <Head issue={issue} step={detail.step_seconds} />
+      <IssueActions issue={issue} newest={detail.newest_release} />
       {id === undefined ? (
         <Empty>
           No event of this issue is in the range. <Button onClick={() => setRaw(around(issue))}>Show the newest</Button>
