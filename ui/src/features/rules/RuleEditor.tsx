@@ -3,7 +3,7 @@ import { Link, useBlocker, useNavigate } from "@tanstack/react-router";
 import { ArrowLeft, Trash2 } from "lucide-react";
 import { lazy, Suspense, useDeferredValue, useEffect, useState } from "react";
 import { Button } from "../../components/Button";
-import { Dialog } from "../../components/Dialog";
+import { Confirm } from "../../components/Confirm";
 import { ErrorNote, Panel, Skeleton } from "../../components/Page";
 import { api, ApiError, data, type Problem, type Rule, type StoredRule } from "../../lib/api";
 import { useKeys } from "../../lib/keys";
@@ -178,18 +178,9 @@ export function RuleEditor({ start, stored, children }: { start: Rule; stored: S
         </div>
       </div>
       {asking && meta && (
-        <Dialog label={`Delete ${rule.name}?`} onClose={() => setAsking(false)}>
+        <Confirm label={`Delete ${rule.name}?`} button="Delete rule" busy="Deleting…" action={remove} onClose={() => setAsking(false)}>
           <p>What it has open is resolved, and whoever was told of it is told so. Its past incidents stay.</p>
-          {remove.error && <ErrorNote className="mt-4" error={remove.error} />}
-          <div className="mt-4 flex gap-2">
-            <Button kind="primary" disabled={remove.isPending} onClick={() => remove.mutate()}>
-              {remove.isPending ? "Deleting…" : "Delete rule"}
-            </Button>
-            <Button kind="ghost" onClick={() => setAsking(false)}>
-              Cancel
-            </Button>
-          </div>
-        </Dialog>
+        </Confirm>
       )}
     </RuleFormProvider>
   );
