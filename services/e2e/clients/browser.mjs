@@ -136,9 +136,12 @@ await page.keyboard.press("o");
 await page.getByText("CardDeclined").first().waitFor();
 await look("overview");
 
-// What was removed early stands above it, and leads to the settings, where a shorter retention has
+// What was removed early stands above it, is put away one by one, and leads to the settings, where a shorter retention has
 // to be confirmed.
-await page.getByRole("status", { name: "Notices" }).getByText("were removed early because the disk was nearly full").first().waitFor();
+const notices = page.getByRole("status", { name: "Notices" });
+await notices.getByText("And 2 more notices in the last 7 days").waitFor();
+await notices.getByRole("button", { name: "Dismiss: Logs of 11 Oct were removed early" }).click();
+await notices.getByText("And 1 more notice in the last 7 days").waitFor();
 await page.getByRole("link", { name: "keep less" }).click();
 await page.getByRole("heading", { name: "Logs and metrics are kept for 30", exact: false }).waitFor();
 await look("settings");
