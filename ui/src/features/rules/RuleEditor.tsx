@@ -219,7 +219,7 @@ function Proposed({ proposed, changes, onOther, onLeave }: { proposed: Proposal;
       {changes && <p className="text-muted">Nothing is changed yet: look at what it would have done, then save it.</p>}
       <div className="mt-2 flex flex-wrap gap-2">
         {proposed.other && <Button onClick={() => onOther(proposed.other!.rule)}>{proposed.other.name}</Button>}
-        <Button kind="ghost" onClick={onLeave}>
+        <Button onClick={onLeave}>
           {changes ? "Leave it as it was" : "Close"}
         </Button>
       </div>

@@ -22,7 +22,7 @@ const ticket: RuleLevel = { severity: "ticket", fire: ">= 2%" };
 const mail: RuleLevel = { severity: "mail", fire: ">= 1%" };
 
 test("sooner halves the hold of what pages", () => {
-  expect(after("sooner", { levels: [page, ticket] })).toMatchObject({ levels: [{ ...page, for: "2m30s" }, ticket], state: "live", words: "After 2 minutes 30 seconds instead of 5 minutes" });
+  expect(after("sooner", { levels: [page, ticket] })).toMatchObject({ levels: [{ ...page, for: "2m30s" }, ticket], state: "live", words: "Tells after 2 minutes 30 seconds instead of 5 minutes" });
 });
 
 test("no page is sooner than its evidence of one interval", () => {
@@ -60,7 +60,7 @@ test("the report of the week asks for a ticket, or for more patience", () => {
   expect(after("ticket", { levels: [page, mail] })?.levels).toEqual([{ ...page, severity: "ticket" }, mail]);
   expect(after("ticket", { levels: [page, ticket] })?.levels).toEqual([ticket]);
   expect(after("ticket", { levels: [ticket] })?.same).toBe(true);
-  expect(after("rehearse", { levels: [page] })).toMatchObject({ levels: [{ ...page, for: "10m" }], words: "After 10 minutes instead of 5 minutes" });
+  expect(after("rehearse", { levels: [page] })).toMatchObject({ levels: [{ ...page, for: "10m" }], words: "Tells after 10 minutes instead of 5 minutes" });
   expect(after("rehearse", { levels: [{ ...page, for: "0s" }] })?.levels).toEqual([{ ...page, for: "2m" }]);
 });
 

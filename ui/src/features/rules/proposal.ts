@@ -37,7 +37,7 @@ export function proposal(anchor: string, { rule, effective, class: felt }: Pick<
       }
       const sooner = Math.max(hold / 2, interval);
       if (sooner >= hold) return { rule, words: "It already tells as soon as it can: only another limit would be sooner" };
-      return { rule: held(sooner), words: `After ${spell(sooner)} instead of ${spell(hold)}` };
+      return { rule: held(sooner), words: `Tells after ${spell(sooner)} instead of ${spell(hold)}` };
     }
     case "never":
       if (rule.state === "paused") return { rule, words: "It is paused already and tells nobody" };
@@ -51,7 +51,7 @@ export function proposal(anchor: string, { rule, effective, class: felt }: Pick<
       return pages(rule) ? { rule: ticketed(rule), words: "Opens a ticket where it pages now" } : { rule, words: "It pages nobody as it is" };
     case "rehearse": {
       const longer = Math.max(hold, interval) * 2;
-      return { rule: held(longer), words: `After ${spell(longer)} instead of ${spell(hold)}` };
+      return { rule: held(longer), words: `Tells after ${spell(longer)} instead of ${spell(hold)}` };
     }
     default:
       return undefined;
