@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -534,6 +535,11 @@ func (r Rule) WithDefaults() Rule {
 		r.Class = class
 	}
 	return r
+}
+
+// Pages reports whether a rule may wake a person. It wants the defaults filled in.
+func (r Rule) Pages() bool {
+	return slices.ContainsFunc(r.Levels, func(l Level) bool { return l.Severity == Page })
 }
 
 // defaultLevels are the levels of the kinds that bring their own limits.

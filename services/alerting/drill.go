@@ -212,7 +212,7 @@ func (d *driller) prepare(ctx context.Context) (catalog.Project, rule.Lifecycle,
 	chosen := projects[0]
 	paging := map[uint32]bool{}
 	for _, doc := range documents {
-		if r, ok := live(doc); ok && pages(r) && doc.ID != desk.DrillID {
+		if r, ok := live(doc); ok && r.Pages() && doc.ID != desk.DrillID {
 			paging[doc.Project] = true
 		}
 	}

@@ -384,7 +384,7 @@ func (w *roster) read(ctx context.Context, db *catalog.DB) error {
 		if !ok {
 			continue
 		}
-		if pages(r) && !slices.Contains(w.paging, d.Project) {
+		if r.Pages() && !slices.Contains(w.paging, d.Project) {
 			w.paging = append(w.paging, d.Project)
 		}
 		if _, err := evaluate.NewPlan(d.Organisation, d.Project, d.Version, r); err != nil {
@@ -406,10 +406,6 @@ func live(d catalog.Document) (rule.Rule, bool) {
 	r.ID = d.ID
 	r = r.WithDefaults()
 	return r, r.State == rule.Live
-}
-
-func pages(r rule.Rule) bool {
-	return slices.ContainsFunc(r.Levels, func(l rule.Level) bool { return l.Severity == rule.Page })
 }
 
 // The notices about the health of alerting: one for the operator, one for those who rely on it.

@@ -5,14 +5,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/midwatch/midwatch/alerts/incident"
 	"github.com/midwatch/midwatch/alerts/rehearse"
+	"github.com/midwatch/midwatch/alerts/rule"
 )
 
-// shownFirings is how many times of a rule a rehearsal lists.
-const shownFirings = 10
+const (
+	// shownFirings is how many times of a rule a rehearsal lists.
+	shownFirings = 10
+	// foretellFor is how long apply rehearses, all rules together.
+	foretellFor = 5 * time.Minute
+)
 
 // rehearse says of each rule of the files what it would have done.
 func (c rulesCall) rehearse(ctx context.Context) error {
@@ -30,12 +36,8 @@ func (c rulesCall) rehearse(ctx context.Context) error {
 			continue
 		}
 		rules++
-		body, err := json.Marshal(map[string]any{"rule": json.RawMessage(o.body), "days": c.days})
+		r, err := c.would(ctx, o, c.days)
 		if err != nil {
-			return fmt.Errorf("%s: %w", o, err)
-		}
-		var r rehearse.Result
-		if err := c.ask(ctx, "POST", "/rules/rehearse", body, &r); err != nil {
 			errs = append(errs, c.refused(o, err))
 			continue
 		}
@@ -45,6 +47,80 @@ func (c rulesCall) rehearse(ctx context.Context) error {
 		return errors.New("there is no rule in the files")
 	}
 	return errors.Join(errs...)
+}
+
+// would asks what a rule would have done in so many days.
+func (c rulesCall) would(ctx context.Context, o object, days int) (rehearse.Result, error) {
+	var r rehearse.Result
+	body, err := json.Marshal(map[string]any{"rule": json.RawMessage(o.body), "days": days})
+	if err != nil {
+		return r, err
+	}
+	err = c.ask(ctx, "POST", "/rules/rehearse", body, &r)
+	return r, err
+}
+
+// foretell says of each rule that apply makes or changes, that is live and that may wake a person how
+// often it would have. It only informs: a server that cannot tell does not keep rules from being applied.
+func (c rulesCall) foretell(ctx context.Context, p plan) error {
+	within, cancel := context.WithTimeout(ctx, foretellFor)
+	defer cancel()
+	for _, o := range p.files {
+		if o.kind != incident.DocRule {
+			continue
+		}
+		asked, err := strictly[rule.Rule](o.body)
+		if err != nil {
+			return o.wrong("", "%s", err)
+		}
+		if asked = asked.WithDefaults(); asked.State != rule.Live || !asked.Pages() {
+			continue
+		}
+		switch lines, err := p.difference(o); {
+		case err != nil:
+			return err
+		case lines == "":
+			continue
+		}
+		if within.Err() != nil && ctx.Err() == nil {
+			fmt.Fprintf(c.out, "%s: not rehearsed, for the rules before took %s\n", o, foretellFor)
+			continue
+		}
+		r, err := c.would(within, o, rehearse.MaxDays)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err != nil:
+			fmt.Fprintf(c.out, "%s: not rehearsed: %s\n", o, clean(err.Error()))
+		default:
+			fmt.Fprintf(c.out, "%s, last %d days: %s\n", o, rehearse.MaxDays, inShort(r))
+		}
+	}
+	return nil
+}
+
+// inShort is a rehearsal in a line.
+func inShort(r rehearse.Result) string {
+	first := r.To
+	for _, s := range r.Series {
+		if len(s.Points) > 0 {
+			if at := time.UnixMilli(int64(s.Points[0][0])); at.Before(first) {
+				first = at
+			}
+		}
+	}
+	if !first.Before(r.To) {
+		return "there is no history to rehearse it on"
+	}
+	pages := "1 page"
+	if r.Pages != 1 {
+		pages = strconv.Itoa(r.Pages) + " pages"
+	}
+	since := ""
+	if first.Sub(r.From) > 24*time.Hour {
+		since = "; its history begins on " + first.UTC().Format(time.DateOnly)
+	}
+	return fmt.Sprintf("%s, %d at night; %d held, %d healed by themselves%s", pages, r.PagesAtNight, r.Held, r.SelfResolved, since)
 }
 
 // tell prints what a rule would have done.

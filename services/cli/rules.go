@@ -28,7 +28,9 @@ const rulesUsage = `Rules as code: alert rules, and who is told, in YAML files u
 Usage: midwatch rules <command> [flags]
 
   diff     show what apply would change; the exit status is 1 where it would change something
-  apply    make the project what the files say; nothing is changed unless all of it is right
+  apply    make the project what the files say; nothing is changed unless all of it is right.
+           Before that it says of each rule that is new or changed, is live and pages, how often it would
+           have paged in the last 30 days; what cannot be rehearsed is applied all the same
   rehearse say what the rules of the files would have done in the last days; nothing is changed
   export   print the project's rules as YAML that applies back to no difference
 
@@ -41,6 +43,7 @@ Flags:
   --token TOKEN     an API token; by default MIDWATCH_API_TOKEN, or the file that
                     MIDWATCH_API_TOKEN_FILE names (other users can read flags in the list of processes)
   --prune           of diff and apply: remove rules that came from files before and are in none now
+  --no-rehearsal    of apply: do not ask what the rules would have done
   --days N          of rehearse: how far back to look, 1 to 30; 7 by default
   --all             of export: receivers, people, schedules, policies, teams, routes and windows too
 
@@ -70,6 +73,7 @@ type rulesCall struct {
 	files   []string
 	prune   bool
 	all     bool
+	blind   bool // apply without a rehearsal
 	days    int
 	http    *http.Client
 }
@@ -96,6 +100,7 @@ func Rules(ctx context.Context, args []string, getenv func(string) string, stdin
 	flags.StringVar(&c.token, "token", "", "")
 	flags.BoolVar(&c.prune, "prune", false, "")
 	flags.BoolVar(&c.all, "all", false, "")
+	flags.BoolVar(&c.blind, "no-rehearsal", false, "")
 	flags.IntVar(&c.days, "days", 7, "")
 	words, err := parse(flags, args)
 	switch {
@@ -113,6 +118,8 @@ func Rules(ctx context.Context, args []string, getenv func(string) string, stdin
 		return wrong("export takes no -f and no --prune")
 	case words[0] != "export" && c.all:
 		return wrong("--all is for export")
+	case words[0] != "apply" && c.blind:
+		return wrong("--no-rehearsal is for apply")
 	case words[0] != "export" && len(c.files) == 0:
 		return wrong("%s needs -f with a file or a folder", words[0])
 	}
@@ -407,6 +414,11 @@ func objects(n int) string {
 
 // apply makes the project what the files say.
 func (c rulesCall) apply(ctx context.Context, p plan) error {
+	if !c.blind {
+		if err := c.foretell(ctx, p); err != nil {
+			return err
+		}
+	}
 	for _, o := range p.files {
 		lines, err := p.difference(o)
 		if err != nil {

@@ -9,20 +9,27 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/labstack/echo/v4"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/midwatch/midwatch/alerts/desk"
+	"github.com/midwatch/midwatch/proto/telemetrypb"
 	"github.com/midwatch/midwatch/services/access"
 	"github.com/midwatch/midwatch/services/cli"
 	"github.com/midwatch/midwatch/services/console"
 	"github.com/midwatch/midwatch/services/demo"
+	"github.com/midwatch/midwatch/services/query"
 	"github.com/midwatch/midwatch/storage/catalog"
 	"github.com/midwatch/midwatch/storage/storagetest"
+	"github.com/midwatch/midwatch/storage/telemetry"
 )
 
 const rulesToken = "mwt_of-the-rules-test"
+
+func TestMain(m *testing.M) { os.Exit(storagetest.Main(m)) }
 
 // project is a console over a real catalog, and a folder with files.
 type project struct {
@@ -34,6 +41,12 @@ type project struct {
 
 func newProject(t *testing.T) *project {
 	t.Helper()
+	return newProjectOver(t, nil)
+}
+
+// newProjectOver is newProject with what reads the telemetry of store, unless that is nil.
+func newProjectOver(t *testing.T, store *telemetry.Store) *project {
+	t.Helper()
 	db := storagetest.Catalog(t)
 	if _, err := db.Initialise(t.Context(), catalog.Initial{Email: "ann@example.com", Password: "correct horse", APIToken: rulesToken}); err != nil {
 		t.Fatal(err)
@@ -41,6 +54,9 @@ func newProject(t *testing.T) *project {
 	log := slog.New(slog.DiscardHandler)
 	e := echo.New()
 	e.HTTPErrorHandler = access.ErrorHandler(log)
+	if store != nil {
+		query.New(query.Config{}, store, db, access.New(db, access.URLs{}), log).Mount(e)
+	}
 	console.New(console.Config{Desk: desk.New(desk.Config{}, db, log)}, db, access.New(db, access.URLs{}), storagetest.Cache(t), log).Mount(e)
 	server := httptest.NewServer(e)
 	t.Cleanup(server.Close)
@@ -166,7 +182,8 @@ func TestWhatIsExportedAppliesBackToNoDifference(t *testing.T) {
 	p := newProject(t)
 	file := p.write("all.yaml", everything)
 	out := p.must("", "apply", "-f", file)
-	want := `receiver mail created
+	want := `rule checkout-errors: not rehearsed: there is no operation POST /api/v1/midwatch/projects/1/rules/rehearse
+receiver mail created
 receiver pd created
 person ann created
 schedule first created
@@ -198,6 +215,84 @@ rule child created
 	}
 	if out := p.must("", "export"); strings.Count(out, "---\n") != 1 || !strings.Contains(out, "fire: '>= 5%'") && !strings.Contains(out, `fire: ">= 5%"`) {
 		t.Errorf("export of rules =\n%s", out)
+	}
+}
+
+// requests has a service answer ten requests a second for the day before noon and for the six hours
+// after it. Ten minutes from noon on half of them fail, and three hours later one minute.
+func requests(t *testing.T, store *telemetry.Store, service string, noon time.Time) {
+	t.Helper()
+	const every = time.Minute
+	series := func(status string, rate func(after time.Duration) float64) *telemetrypb.Series {
+		s := &telemetrypb.Series{Labels: []*telemetrypb.KeyValue{{Key: "http_response_status_code", Value: status}, {Key: "service", Value: service}}}
+		for _, c := range service + status {
+			s.Fingerprint = s.Fingerprint*131 + uint64(c)
+		}
+		sum := 0.0
+		for after := -24 * time.Hour; after < 6*time.Hour; after += every {
+			sum += rate(after) * every.Seconds()
+			s.TimesMs, s.Values = append(s.TimesMs, noon.Add(after).UnixMilli()), append(s.Values, sum)
+		}
+		return s
+	}
+	frame, err := proto.Marshal(&telemetrypb.MetricFrame{Batches: []*telemetrypb.MetricBatch{{ProjectId: 1, ReceivedAt: uint64(noon.UnixNano()), Metrics: []*telemetrypb.Metric{{
+		Name: "http_server_request_duration_seconds_count", Kind: telemetrypb.MetricKind_METRIC_KIND_COUNTER,
+		Series: []*telemetrypb.Series{
+			series("200", func(time.Duration) float64 { return 10 }),
+			series("500", func(after time.Duration) float64 {
+				if after >= 0 && after < 10*time.Minute || after == 3*time.Hour {
+					return 10
+				}
+				return 0
+			}),
+		},
+	}}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := telemetry.NewMetricBlock()
+	if err := block.Add(frame); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.InsertMetrics(t.Context(), t.Name()+service, block); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestApplySaysFirstHowOftenItWouldHavePaged(t *testing.T) {
+	t.Parallel()
+	store := storagetest.Telemetry(t)
+	p := newProjectOver(t, store)
+	noon := time.Now().UTC().Truncate(24 * time.Hour).Add(-12 * time.Hour)
+	requests(t, store, "shop", noon)
+	rule := func(id, service, state, severity string) string {
+		return "id: " + id + "\nname: " + id + "\nkind: error_rate\nservice: " + service + "\nstate: " + state +
+			"\nlevels: [{fire: \"> 5%\", severity: " + severity + ", for: 8m}]\nfirst_action: Look at it\n"
+	}
+	told := "rule shop, last 30 days: 1 page, 0 at night; 0 held, 1 healed by themselves; its history begins on " +
+		noon.AddDate(0, 0, -1).Format(time.DateOnly) + "\n"
+	text := rule("shop", "shop", "live", "page") + "---\n" + rule("blog", "blog", "live", "page") + "---\n" + rule("draft", "shop", "draft", "page") + "---\n" + rule("ticket", "shop", "live", "ticket")
+	file := p.write("all.yaml", text)
+
+	if out, err := p.rules("", "diff", "-f", file); err == nil || strings.Contains(out, "last 30 days") {
+		t.Errorf("diff: %v\n%s", err, out)
+	}
+	want := told + "rule blog, last 30 days: there is no history to rehearse it on\n" +
+		"rule shop created\nrule blog created\nrule draft created\nrule ticket created\n"
+	if diff := cmp.Diff(want, p.must("", "apply", "-f", file)); diff != "" {
+		t.Errorf("apply (-want +got)\n%s", diff)
+	}
+	// Only what changes, and what may page after it.
+	p.write("all.yaml", strings.NewReplacer("state: draft", "state: live", "name: blog", "name: Blog", "severity: ticket", "severity: mail").Replace(text))
+	want = "rule blog, last 30 days: there is no history to rehearse it on\n" + strings.Replace(told, "shop,", "draft,", 1) +
+		"rule shop unchanged\nrule blog changed\nrule draft changed\nrule ticket changed\n"
+	if diff := cmp.Diff(want, p.must("", "apply", "-f", file)); diff != "" {
+		t.Errorf("apply of changes (-want +got)\n%s", diff)
+	}
+	p.write("all.yaml", text)
+	want = "rule shop unchanged\nrule blog changed\nrule draft changed\nrule ticket changed\n"
+	if diff := cmp.Diff(want, p.must("", "apply", "-f", file, "--no-rehearsal")); diff != "" {
+		t.Errorf("apply --no-rehearsal (-want +got)\n%s", diff)
 	}
 }
 
@@ -320,6 +415,7 @@ func TestRulesAreAskedForInAWrongWay(t *testing.T) {
 	f("needs -f", "apply")
 	f("takes no -f", "export", "-f", "x")
 	f("--all is for export", "diff", "-f", "x", "--all")
+	f("--no-rehearsal is for apply", "diff", "-f", "x", "--no-rehearsal")
 	f("--project", "export", "--project", "x")
 	f("--url", "export", "--url", "nowhere")
 	if out := p.must("", "help"); !strings.Contains(out, "Usage: midwatch rules") {

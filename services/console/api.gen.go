@@ -1143,10 +1143,23 @@ type Notice struct {
 
 	// Message Example: Logs of 12 Oct were removed early because the disk was nearly full: 4 % free
 	Message string `json:"message"`
+
+	// Open It still is so; what follows, once it is over, takes its place
+	Open bool `json:"open"`
+
+	// Subject Tells the notices of a kind apart
+	Subject string `json:"subject"`
 }
 
 // NoticeKind disk_full_removed: the oldest data was removed before its time, because the disk was nearly full; alerting_blind: pages may come late, or did
 type NoticeKind string
+
+// NoticeDismissal The notice that is meant, as it was listed
+type NoticeDismissal struct {
+	At      time.Time `json:"at"`
+	Kind    string    `json:"kind"`
+	Subject string    `json:"subject"`
+}
 
 // NoticeList defines model for NoticeList.
 type NoticeList struct {
@@ -1809,6 +1822,9 @@ type CreateMonitorJSONRequestBody = NewMonitor
 // UpdateMonitorJSONRequestBody defines body for UpdateMonitor for application/json ContentType.
 type UpdateMonitorJSONRequestBody = MonitorUpdate
 
+// DismissNoticeJSONRequestBody defines body for DismissNotice for application/json ContentType.
+type DismissNoticeJSONRequestBody = NoticeDismissal
+
 // PutPersonJSONRequestBody defines body for PutPerson for application/json ContentType.
 type PutPersonJSONRequestBody = Person
 
@@ -1949,9 +1965,12 @@ type ServerInterface interface {
 	// ResumeMonitor Watch a paused job again, from its next check-in on
 	// (POST /projects/{project}/monitors/{slug}/resume)
 	ResumeMonitor(ctx echo.Context, project ProjectPath, slug Slug) error
-	// ListNotices What happened to the project's data without its doing in the last seven days, newest first
+	// ListNotices What happened to the project's data without its doing in the last seven days, newest first, without what the caller has dismissed
 	// (GET /projects/{project}/notices)
 	ListNotices(ctx echo.Context, project ProjectPath) error
+	// DismissNotice Do not show a notice to who is signed in, until it is told anew; one that is open cannot be dismissed
+	// (POST /projects/{project}/notices/dismiss)
+	DismissNotice(ctx echo.Context, project ProjectPath) error
 	// ListPeople The people that can be told, by name
 	// (GET /projects/{project}/people)
 	ListPeople(ctx echo.Context, project ProjectPath) error
@@ -2738,6 +2757,22 @@ func (w *ServerInterfaceWrapper) ListNotices(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListNotices(ctx, project)
+	return err
+}
+
+// DismissNotice converts echo context to params.
+func (w *ServerInterfaceWrapper) DismissNotice(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "project" -------------
+	var project ProjectPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "project", ctx.Param("project"), &project, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "uint32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DismissNotice(ctx, project)
 	return err
 }
 
@@ -3825,6 +3860,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/projects/:project/retention", wrapper.GetRetention, options.OperationMiddlewares["getRetention"]...)
 	router.PUT(options.BaseURL+"/projects/:project/retention", wrapper.SetRetention, options.OperationMiddlewares["setRetention"]...)
 	router.GET(options.BaseURL+"/projects/:project/notices", wrapper.ListNotices, options.OperationMiddlewares["listNotices"]...)
+	router.POST(options.BaseURL+"/projects/:project/notices/dismiss", wrapper.DismissNotice, options.OperationMiddlewares["dismissNotice"]...)
 	router.GET(options.BaseURL+"/projects/:project/rules", wrapper.ListRules, options.OperationMiddlewares["listRules"]...)
 	router.POST(options.BaseURL+"/projects/:project/rules/validate", wrapper.ValidateRule, options.OperationMiddlewares["validateRule"]...)
 	router.DELETE(options.BaseURL+"/projects/:project/rules/:id", wrapper.DeleteRule, options.OperationMiddlewares["deleteRule"]...)
@@ -5083,6 +5119,40 @@ type ListNoticesdefaultJSONResponse struct {
 }
 
 func (response ListNoticesdefaultJSONResponse) VisitListNoticesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DismissNoticeRequestObject struct {
+	Project ProjectPath `json:"project"`
+	Body    *DismissNoticeJSONRequestBody
+}
+
+type DismissNoticeResponseObject interface {
+	VisitDismissNoticeResponse(w http.ResponseWriter) error
+}
+
+type DismissNotice204Response struct {
+}
+
+func (response DismissNotice204Response) VisitDismissNoticeResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DismissNoticedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DismissNoticedefaultJSONResponse) VisitDismissNoticeResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -6906,9 +6976,12 @@ type StrictServerInterface interface {
 	// ResumeMonitor Watch a paused job again, from its next check-in on
 	// (POST /projects/{project}/monitors/{slug}/resume)
 	ResumeMonitor(ctx context.Context, request ResumeMonitorRequestObject) (ResumeMonitorResponseObject, error)
-	// ListNotices What happened to the project's data without its doing in the last seven days, newest first
+	// ListNotices What happened to the project's data without its doing in the last seven days, newest first, without what the caller has dismissed
 	// (GET /projects/{project}/notices)
 	ListNotices(ctx context.Context, request ListNoticesRequestObject) (ListNoticesResponseObject, error)
+	// DismissNotice Do not show a notice to who is signed in, until it is told anew; one that is open cannot be dismissed
+	// (POST /projects/{project}/notices/dismiss)
+	DismissNotice(ctx context.Context, request DismissNoticeRequestObject) (DismissNoticeResponseObject, error)
 	// ListPeople The people that can be told, by name
 	// (GET /projects/{project}/people)
 	ListPeople(ctx context.Context, request ListPeopleRequestObject) (ListPeopleResponseObject, error)
@@ -8130,6 +8203,54 @@ func (sh *strictHandler) ListNotices(ctx echo.Context, project ProjectPath) erro
 		return err
 	} else if validResponse, ok := response.(ListNoticesResponseObject); ok {
 		return validResponse.VisitListNoticesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DismissNotice operation middleware
+func (sh *strictHandler) DismissNotice(ctx echo.Context, project ProjectPath) error {
+	var request DismissNoticeRequestObject
+
+	request.Project = project
+
+	var body DismissNoticeJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DismissNotice(ctx.Request().Context(), request.(DismissNoticeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DismissNotice")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DismissNoticeResponseObject); ok {
+		return validResponse.VisitDismissNoticeResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

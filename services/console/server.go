@@ -82,6 +82,7 @@ func (s *Server) Mount(e *echo.Echo) {
 			"getRetention":  guarded(),
 			"setRetention":  guarded(body[RetentionDays]),
 			"listNotices":   guarded(),
+			"dismissNotice": guarded(body[NoticeDismissal]),
 			"createMonitor": guarded(body[NewMonitor]),
 			"updateMonitor": guarded(body[MonitorUpdate]),
 			"deleteMonitor": guarded(),

@@ -192,3 +192,60 @@ func TestNoticesAreToldOnceAndForget(t *testing.T) {
 		}
 	})
 }
+
+func TestADismissedNoticeIsHiddenFromOnePersonUntilItIsToldAnew(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *catalog.DB) {
+		in := initialised(t, db)
+		user, err := db.Authenticate(t.Context(), in.Email, "correct horse")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ann := user.ID
+		now := time.Date(2026, 10, 12, 0, 0, 0, 7, time.UTC)
+		first := catalog.Notice{Kind: "k", Subject: "x", At: now, Message: "first", Details: "{}"}
+		again := catalog.Notice{Kind: "k", Subject: "x", At: now.Add(time.Second), Message: "again", Details: "{}"}
+		add := func(n catalog.Notice) {
+			t.Helper()
+			if err := db.AddNotice(t.Context(), n, []uint32{1, 2}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		seen := func(user string, project uint32, want int) {
+			t.Helper()
+			all, err := db.NoticesTo(t.Context(), user, project, now)
+			if err != nil || len(all) != want {
+				t.Errorf("%q sees %d of project %d, %v; want %d", user, len(all), project, err, want)
+			}
+		}
+		dismiss := func(n catalog.Notice) error { return db.DismissNotice(t.Context(), ann, 1, n) }
+		add(first)
+		for range 2 {
+			if err := dismiss(first); err != nil {
+				t.Fatal(err)
+			}
+		}
+		seen(ann, 1, 0)
+		seen(ann, 2, 1)
+		seen("", 1, 1)
+		seen("somebody else", 1, 1)
+
+		add(again)
+		seen(ann, 1, 1)
+		for _, n := range []catalog.Notice{first, {Kind: "k", Subject: "y", At: now}} {
+			if err := dismiss(n); !errors.Is(err, catalog.ErrNotFound) {
+				t.Errorf("dismiss what was not told, or is told anew: %v, want ErrNotFound", err)
+			}
+		}
+		seen(ann, 1, 1)
+		if err := dismiss(again); err != nil {
+			t.Fatal(err)
+		}
+		seen(ann, 1, 0)
+
+		// A notice that is too old goes, dismissed or not.
+		add(catalog.Notice{Kind: "k", Subject: "z", At: now.AddDate(0, 0, 40), Details: "{}"})
+		seen("", 1, 1)
+		add(first)
+		seen(ann, 1, 2)
+	})
+}

@@ -5,16 +5,10 @@
 //
 //   MIDWATCH_URL MIDWATCH_EMAIL MIDWATCH_PASSWORD MIDWATCH_TOKEN MIDWATCH_KEY CHROMIUM PICTURES node alerting.mjs
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { chromium } from "playwright-core";
+import { start } from "./chromium.mjs";
 
-const { MIDWATCH_URL: base, MIDWATCH_EMAIL: email, MIDWATCH_PASSWORD: password, MIDWATCH_TOKEN: token, MIDWATCH_KEY: key, CHROMIUM: executablePath, PICTURES: pictures } = process.env;
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const { MIDWATCH_URL: base, MIDWATCH_EMAIL: email, MIDWATCH_PASSWORD: password, MIDWATCH_TOKEN: token, MIDWATCH_KEY: key } = process.env;
 const api = `${base}/api/v1/midwatch`;
-const problems = [];
 
 /** Sends JSON, and fails with what the answer says. */
 async function send(method, url, body, secret = token) {
@@ -95,37 +89,8 @@ await send("PUT", `${api}/projects/1/rules/disk-full`, {
   first_action: "Delete old backups or grow the volume", state: "live",
 });
 
-const context = await chromium.launchPersistentContext(mkdtempSync(join(tmpdir(), "midwatch-browser-")), {
-  executablePath, headless: true, viewport: { width: 1440, height: 900 }, bypassCSP: true, reducedMotion: "reduce",
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-});
-context.setDefaultTimeout(120_000);
-const page = context.pages()[0];
 let signedIn = false;
-page.on("pageerror", (error) => problems.push(`error on the page: ${error.message}`));
-page.on("console", (message) => {
-  if (message.type() === "error" && signedIn) problems.push(`console: ${message.text()} (${message.location().url})`);
-});
-const heading = () => page.getByRole("heading", { level: 1 });
-
-async function look(name) {
-  for (const colorScheme of ["dark", "light"]) {
-    await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-    await page.evaluate(axe);
-    const { violations } = await page.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
-    for (const v of violations.filter((one) => one.impact === "serious" || one.impact === "critical")) {
-      problems.push(`${name}, ${colorScheme}: ${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map((node) => node.html).join(" | ")}`);
-    }
-    for (const width of [1440, 390]) {
-      await page.setViewportSize({ width, height: width === 1440 ? 900 : 844 });
-      await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
-      const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-      if (wide > 0) problems.push(`${name}: ${wide} px wider than ${width}`);
-      await page.screenshot({ path: join(pictures, `${name}-${colorScheme}-${width}.png`) });
-    }
-    await page.setViewportSize({ width: 1440, height: 900 });
-  }
-}
+const { context, page, heading, look, problems } = await start(120_000, () => !signedIn);
 
 await page.goto(base);
 await page.getByLabel("E-mail").fill(email);
@@ -201,6 +166,18 @@ await page.goto(`${base}/p/1/rules/checkout-errors`);
 await heading().first().waitFor();
 await page.getByText(/at night/).first().waitFor();
 await look("rule");
+// The digest's wish: the change stands there, with what it would have done, and nothing is saved.
+await page.goto(`${base}/p/1/digest`);
+await page.getByRole("listitem").filter({ hasText: /checkout: .*% errors/ }).getByRole("link", { name: "Page sooner" }).first().click();
+const wish = page.getByRole("status", { name: "What the mail proposes" });
+await wish.getByText("Tells after 30 seconds instead of 1 minute").waitFor();
+await page.getByText("not saved").waitFor();
+await page.getByText(/at night/).first().waitFor();
+await look("rule-sooner");
+await wish.getByRole("button", { name: "Leave it as it was" }).click();
+await wish.waitFor({ state: "detached" });
+assert.equal(new URL(page.url()).hash, "");
+assert.equal((await send("GET", `${api}/projects/1/rules/checkout-errors`)).rule.levels[0].for, "1m");
 for (const name of ["oncall", "silences", "receivers", "routes", "rules/new", "probes"]) {
   await page.goto(`${base}/p/1/${name}`);
   await heading().first().waitFor();

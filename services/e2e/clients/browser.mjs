@@ -5,53 +5,12 @@
 //   MIDWATCH_URL MIDWATCH_EMAIL MIDWATCH_PASSWORD CHROMIUM PICTURES node browser.mjs
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { chromium } from "playwright-core";
+import { start } from "./chromium.mjs";
 
-const { MIDWATCH_URL: base, MIDWATCH_EMAIL: email, MIDWATCH_PASSWORD: password, CHROMIUM: executablePath, PICTURES: pictures } = process.env;
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const { MIDWATCH_URL: base, MIDWATCH_EMAIL: email, MIDWATCH_PASSWORD: password } = process.env;
 
-const context = await chromium.launchPersistentContext(mkdtempSync(join(tmpdir(), "midwatch-browser-")), {
-  executablePath,
-  headless: true,
-  viewport: { width: 1440, height: 900 },
-  bypassCSP: true, // axe is injected into the page
-  reducedMotion: "reduce",
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-});
-context.setDefaultTimeout(60_000);
-const page = context.pages()[0];
-
-const problems = [];
 let expected = [];
-page.on("pageerror", (error) => problems.push(`error on the page: ${error.message}`));
-page.on("console", (message) => {
-  if (message.type() !== "error" || expected.some((text) => message.text().includes(text))) return;
-  problems.push(`console: ${message.text()} (${message.location().url})`);
-});
-
-const heading = () => page.getByRole("heading", { level: 1 });
-
-/** Checks what stands on the page in both themes and keeps it as pictures. */
-async function look(name) {
-  for (const colorScheme of ["dark", "light"]) {
-    await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-    await page.evaluate(axe);
-    const { violations } = await page.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
-    for (const v of violations.filter((one) => one.impact === "serious" || one.impact === "critical")) {
-      problems.push(`${name}, ${colorScheme}: ${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map((node) => node.html).join(" | ")}`);
-    }
-    for (const width of [1440, 390]) {
-      await page.setViewportSize({ width, height: width === 1440 ? 900 : 844 });
-      await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
-      await page.screenshot({ path: join(pictures, `${name}-${colorScheme}-${width}.png`) });
-    }
-    await page.setViewportSize({ width: 1440, height: 900 });
-  }
-}
+const { context, page, heading, look, problems } = await start(60_000, (text) => expected.some((one) => text.includes(one)));
 
 /** Runs what the page shows, exactly as it shows it. */
 async function paste(snippet) {
@@ -136,9 +95,12 @@ await page.keyboard.press("o");
 await page.getByText("CardDeclined").first().waitFor();
 await look("overview");
 
-// What was removed early stands above it, and leads to the settings, where a shorter retention has
+// What was removed early stands above it, is put away one by one, and leads to the settings, where a shorter retention has
 // to be confirmed.
-await page.getByRole("status", { name: "Notices" }).getByText("were removed early because the disk was nearly full").first().waitFor();
+const notices = page.getByRole("status", { name: "Notices" });
+await notices.getByText("And 2 more notices in the last 7 days").waitFor();
+await notices.getByRole("button", { name: "Dismiss: Logs of 11 Oct were removed early" }).click();
+await notices.getByText("And 1 more notice in the last 7 days").waitFor();
 await page.getByRole("link", { name: "keep less" }).click();
 await page.getByRole("heading", { name: "Logs and metrics are kept for 30", exact: false }).waitFor();
 await look("settings");

@@ -95,10 +95,30 @@ export interface paths {
             };
             cookie?: never;
         };
-        /** What happened to the project's data without its doing in the last seven days, newest first */
+        /** What happened to the project's data without its doing in the last seven days, newest first, without what the caller has dismissed */
         get: operations["listNotices"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/notices/dismiss": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Do not show a notice to who is signed in, until it is told anew; one that is open cannot be dismissed */
+        post: operations["dismissNotice"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1540,13 +1560,24 @@ export interface components {
              * @enum {string}
              */
             kind: "disk_full_removed" | "alerting_blind";
+            /** @description Tells the notices of a kind apart */
+            subject: string;
             /** Format: date-time */
             at: string;
+            /** @description It still is so; what follows, once it is over, takes its place */
+            open: boolean;
             /** @example Logs of 12 Oct were removed early because the disk was nearly full: 4 % free */
             message: string;
             details: {
                 [key: string]: unknown;
             };
+        };
+        /** @description The notice that is meant, as it was listed */
+        NoticeDismissal: {
+            kind: string;
+            subject: string;
+            /** Format: date-time */
+            at: string;
         };
         /** @description One thing that is wrong, or worth knowing */
         Problem: {
@@ -3390,6 +3421,32 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["NoticeList"];
                 };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    dismissNotice: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's number */
+                project: components["parameters"]["ProjectPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NoticeDismissal"];
+            };
+        };
+        responses: {
+            /** @description Dismissed */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             default: components["responses"]["Error"];
         };

@@ -35,6 +35,7 @@ export type Schedule = Schemas["Schedule"];
 export type NewSchedule = Schemas["NewSchedule"];
 export type Durations = Schemas["Durations"];
 export type Badges = Schemas["Badges"];
+export type Notice = Schemas["Notice"];
 export type Retention = Schemas["Retention"];
 export type RetentionDays = Schemas["RetentionDays"];
 export type Severity = Schemas["Severity"];

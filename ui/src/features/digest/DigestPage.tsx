@@ -67,6 +67,13 @@ export function DigestPage() {
   );
 }
 
+/** Where a line leads to: what could be otherwise with its rule, as in the mail. */
+const wishes = [
+  ["#sooner", "Page sooner"],
+  ["#never", "Never tell"],
+] as const;
+const faults = [["", "The rule"]] as const;
+
 function Section({ section }: { section: Digest["sections"][number] }) {
   const zone = usePref("zone");
   const now = useNow();
@@ -90,11 +97,12 @@ function Section({ section }: { section: Digest["sections"][number] }) {
                     What happened
                   </Link>
                 )}
-                {rule && (
-                  <a data-row href={`/p/${line.project || param}/rules/${encodeURIComponent(rule)}`} className="text-accent underline underline-offset-2">
-                    {section.section === "recurring" ? "Make it a ticket, or quieter" : "Page sooner, or never"}
-                  </a>
-                )}
+                {rule &&
+                  (section.section === "health" ? faults : wishes).map(([anchor, name]) => (
+                    <a key={anchor} data-row href={`/p/${line.project || param}/rules/${encodeURIComponent(rule)}${anchor}`} className="text-accent underline underline-offset-2">
+                      {name}
+                    </a>
+                  ))}
               </p>
             </li>
           );

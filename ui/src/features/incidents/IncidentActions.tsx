@@ -3,6 +3,7 @@ import { Link } from "@tanstack/react-router";
 import { BellOff, Check, ChevronDown, MessageSquarePlus, Ellipsis, Printer } from "lucide-react";
 import { useRef, useState, type FormEvent } from "react";
 import { Button, buttonClass } from "../../components/Button";
+import { Confirm } from "../../components/Confirm";
 import { Dialog } from "../../components/Dialog";
 import { fieldClass } from "../../components/Field";
 import { Menu, MenuItem, MenuLabel, MenuSeparator } from "../../components/Menu";
@@ -136,18 +137,9 @@ export function IncidentActions({ detail }: { detail: IncidentDetail }) {
       {asking === "note" && <NoteDialog detail={detail} onClose={() => setAsking(undefined)} onDone={() => done("Note kept")} />}
       {asking === "resolve" && <ResolveDialog detail={detail} onClose={() => setAsking(undefined)} onDone={() => done("Resolved")} />}
       {asking === "false_alarm" && (
-        <Dialog label="A false alarm?" onClose={() => setAsking(undefined)}>
+        <Confirm label="A false alarm?" button="Mark as a false alarm" action={{ ...act, mutate: () => act.mutate("false_alarm") }} onClose={() => setAsking(undefined)}>
           <p>{open ? "The incident is closed, everybody who was told hears that it is over, and it counts against the rule's precision." : "It counts against the rule's precision."} This cannot be undone.</p>
-          {act.error && <ErrorNote className="mt-4" error={act.error} />}
-          <div className="mt-4 flex gap-2">
-            <Button kind="primary" disabled={act.isPending} onClick={() => act.mutate("false_alarm")}>
-              Mark as a false alarm
-            </Button>
-            <Button kind="ghost" onClick={() => setAsking(undefined)}>
-              Cancel
-            </Button>
-          </div>
-        </Dialog>
+        </Confirm>
       )}
     </>
   );

@@ -3,7 +3,7 @@ import { getRouteApi, Link } from "@tanstack/react-router";
 import { Pause, Pencil, Play, Trash2 } from "lucide-react";
 import { useState } from "react";
 import { Button, buttonClass } from "../../components/Button";
-import { Dialog } from "../../components/Dialog";
+import { Confirm } from "../../components/Confirm";
 import { ErrorNote } from "../../components/Page";
 import { api, data, type Monitor } from "../../lib/api";
 import { useKeys } from "../../lib/keys";
@@ -53,18 +53,9 @@ export function MonitorActions({ monitor }: { monitor: Monitor }) {
       </div>
       {toggle.error && <ErrorNote className="basis-full" error={toggle.error} />}
       {asking && (
-        <Dialog label={`Delete ${monitor.name}?`} onClose={() => setAsking(false)}>
+        <Confirm label={`Delete ${monitor.name}?`} button="Delete monitor" busy="Deleting…" action={remove} onClose={() => setAsking(false)}>
           <p>Nothing is expected of this job any more, and its pings are refused unless they make a monitor. Its runs stay until they are too old, but are not shown.</p>
-          {remove.error && <ErrorNote className="mt-4" error={remove.error} />}
-          <div className="mt-4 flex gap-2">
-            <Button kind="primary" disabled={remove.isPending} onClick={() => remove.mutate()}>
-              {remove.isPending ? "Deleting…" : "Delete monitor"}
-            </Button>
-            <Button kind="ghost" onClick={() => setAsking(false)}>
-              Cancel
-            </Button>
-          </div>
-        </Dialog>
+        </Confirm>
       )}
     </>
   );

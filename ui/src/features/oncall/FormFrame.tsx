@@ -3,7 +3,7 @@ import { Link, useNavigate } from "@tanstack/react-router";
 import { Trash2 } from "lucide-react";
 import { useState, type FormEvent, type ReactNode } from "react";
 import { Button, buttonClass } from "../../components/Button";
-import { Dialog } from "../../components/Dialog";
+import { Confirm } from "../../components/Confirm";
 import { ErrorNote, PageHead } from "../../components/Page";
 import { useKeys } from "../../lib/keys";
 import { announce, useProject, useTitle } from "../../lib/page";
@@ -64,20 +64,9 @@ export function FormFrame({ kind, name, under, usedBy, save, remove, children }:
         </div>
       </form>
       {asking && (
-        <Dialog label={`Remove ${name}?`} onClose={() => setAsking(false)}>
+        <Confirm label={`Remove ${name}?`} button={`Remove ${word}`} action={drop} blocked={usedBy.length > 0} onClose={() => setAsking(false)}>
           <p>{usedBy.length > 0 ? `It is used by ${usedBy.slice(0, 10).join(", ")}. Change that first.` : `Nothing uses this ${word}. It is gone for good.`}</p>
-          {drop.error && <ErrorNote className="mt-4" error={drop.error} />}
-          <div className="mt-4 flex gap-2">
-            {usedBy.length === 0 && (
-              <Button kind="primary" disabled={drop.isPending} onClick={() => drop.mutate()}>
-                Remove {word}
-              </Button>
-            )}
-            <Button kind="ghost" onClick={() => setAsking(false)}>
-              {usedBy.length === 0 ? "Cancel" : "Close"}
-            </Button>
-          </div>
-        </Dialog>
+        </Confirm>
       )}
     </div>
   );

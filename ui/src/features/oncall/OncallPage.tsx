@@ -1,4 +1,4 @@
-import { useQueries, useQuery } from "@tanstack/react-query";
+import { useQueries, useQuery, type UseQueryOptions } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
 import { ChevronLeft, ChevronRight, Plus } from "lucide-react";
 import { useMemo, type ReactNode } from "react";
@@ -136,31 +136,46 @@ function Calendar({ ids, duties }: { ids: string[]; duties: { id: string; duty: 
   );
 }
 
-/** One thing of a list, which opens its form. */
-function Row({ kind, id, name, more, children }: { kind: Kind; id: string; name: string; more?: ReactNode; children: ReactNode }) {
-  const { param } = useProject();
-  return (
-    <li className="relative border-b border-line px-4 py-2 hover:bg-s2">
-      <div className="flex flex-wrap items-baseline justify-between gap-x-4">
-        <Link data-row to="/p/$project/oncall/$kind/$id" params={{ project: param, kind, id }} className="font-medium after:absolute after:inset-0 after:content-['']">
-          {name}
-        </Link>
-        {more && <span className="text-data text-muted">{more}</span>}
-      </div>
-      <p className="text-data text-muted">{children}</p>
-    </li>
-  );
+interface ListProps<T> {
+  kind: Exclude<OncallTab, "calendar">;
+  ask: (project: number) => UseQueryOptions<T[], Error, T[], (string | number)[]>;
+  empty: string;
+  /** What one of them says; id is whose form it opens. */
+  row: (one: T) => { id: string; name: string; more?: string; words: ReactNode };
 }
 
-function List({ label, children }: { label: string; children: ReactNode }) {
+/** All of a kind; each opens its form. */
+function List<T>({ kind, ask, empty, row }: ListProps<T>) {
+  const { project, param } = useProject();
+  const options = ask(project);
+  const query = useQuery(options);
   const list = useRowKeys<HTMLUListElement>();
   return (
-    <ul ref={list} aria-label={label} className="border-t border-line pb-8">
-      {children}
-    </ul>
+    <Await query={query} queryKey={options.queryKey}>
+      {(all) =>
+        all.length === 0 ? (
+          <Empty>{empty}</Empty>
+        ) : (
+          <ul ref={list} aria-label={tabNames[kind]} className="border-t border-line pb-8">
+            {all.map(row).map(({ id, name, more, words }) => (
+              <li key={id} className="relative border-b border-line px-4 py-2 hover:bg-s2">
+                <div className="flex flex-wrap items-baseline justify-between gap-x-4">
+                  <Link data-row to="/p/$project/oncall/$kind/$id" params={{ project: param, kind, id }} className="font-medium after:absolute after:inset-0 after:content-['']">
+                    {name}
+                  </Link>
+                  {more && <span className="text-data text-muted">{more}</span>}
+                </div>
+                <p className="text-data text-muted">{words}</p>
+              </li>
+            ))}
+          </ul>
+        )
+      }
+    </Await>
   );
 }
 
+/** What an id of a kind is called; the id while that is not known. */
 function useNames() {
   const { project } = useProject();
   const people = useQuery(peopleQuery(project)).data;
@@ -176,75 +191,53 @@ function useNames() {
 }
 
 function Policies() {
-  const { project } = useProject();
-  const options = policiesQuery(project);
-  const query = useQuery(options);
   const names = useNames();
   return (
-    <Await query={query} queryKey={options.queryKey}>
-      {(all) =>
-        all.length === 0 ? (
-          <Empty>No policy yet: it says who is told first, how long they have to acknowledge, and who is next.</Empty>
-        ) : (
-          <List label="Policies">
-            {all.map(({ policy }) => (
-              <Row key={policy.id} kind="policies" id={policy.id} name={policy.name}>
-                {policyWords(policy, (target) => names[target.kind](target.id))}
-              </Row>
-            ))}
-          </List>
-        )
-      }
-    </Await>
+    <List
+      kind="policies"
+      ask={policiesQuery}
+      empty="No policy yet: it says who is told first, how long they have to acknowledge, and who is next."
+      row={({ policy }) => ({ id: policy.id, name: policy.name, words: policyWords(policy, (target) => names[target.kind](target.id)) })}
+    />
   );
 }
 
 function Teams() {
-  const { project } = useProject();
-  const options = teamsQuery(project);
-  const query = useQuery(options);
   const names = useNames();
   return (
-    <Await query={query} queryKey={options.queryKey}>
-      {(all) =>
-        all.length === 0 ? (
-          <Empty>No team yet: it owns rules, has a digest and quiet hours.</Empty>
-        ) : (
-          <List label="Teams">
-            {all.map(({ team }) => (
-              <Row key={team.id} kind="teams" id={team.id} name={team.name} more={plural(team.members?.length ?? 0, "member")}>
-                {[team.policy ? `pages by ${names.policy(team.policy)}` : "no policy", digestWords(team), team.quiet_hours?.length ? `quiet ${hoursWords(team.quiet_hours)}` : ""].filter(Boolean).join(" · ")}
-              </Row>
-            ))}
-          </List>
-        )
-      }
-    </Await>
+    <List
+      kind="teams"
+      ask={teamsQuery}
+      empty="No team yet: it owns rules, has a digest and quiet hours."
+      row={({ team }) => ({
+        id: team.id,
+        name: team.name,
+        more: plural(team.members?.length ?? 0, "member"),
+        words: [team.policy ? `pages by ${names.policy(team.policy)}` : "no policy", digestWords(team), team.quiet_hours?.length ? `quiet ${hoursWords(team.quiet_hours)}` : ""].filter(Boolean).join(" · "),
+      })}
+    />
   );
 }
 
 function People() {
-  const { project } = useProject();
-  const options = peopleQuery(project);
-  const query = useQuery(options);
   const names = useNames();
   return (
-    <Await query={query} queryKey={options.queryKey}>
-      {(all) =>
-        all.length === 0 ? (
-          <Empty>Nobody yet: add those who can be told, and by what.</Empty>
-        ) : (
-          <List label="People">
-            {all.map(({ person }) => (
-              <Row key={person.id} kind="people" id={person.id} name={person.name} more={person.email}>
-                {person.contacts?.length ? `told by ${person.contacts.map((one) => names.receiver(one.receiver)).join(", then ")}` : <span className="text-warn">no way to be told</span>}
-                {` · ${person.zone || "UTC"}`}
-                {person.quiet_hours?.length ? ` · quiet ${hoursWords(person.quiet_hours)}` : ""}
-              </Row>
-            ))}
-          </List>
-        )
-      }
-    </Await>
+    <List
+      kind="people"
+      ask={peopleQuery}
+      empty="Nobody yet: add those who can be told, and by what."
+      row={({ person }) => ({
+        id: person.id,
+        name: person.name,
+        more: person.email,
+        words: (
+          <>
+            {person.contacts?.length ? `told by ${person.contacts.map((one) => names.receiver(one.receiver)).join(", then ")}` : <span className="text-warn">no way to be told</span>}
+            {` · ${person.zone || "UTC"}`}
+            {person.quiet_hours?.length ? ` · quiet ${hoursWords(person.quiet_hours)}` : ""}
+          </>
+        ),
+      })}
+    />
   );
 }

@@ -3,7 +3,7 @@ import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
 import { ArrowLeft } from "lucide-react";
 import { useId, useState, type FormEvent } from "react";
 import { Button, buttonClass } from "../../components/Button";
-import { Dialog } from "../../components/Dialog";
+import { Confirm } from "../../components/Confirm";
 import { Field, fieldClass } from "../../components/Field";
 import { Await, ErrorNote, PageHead, Panel, Skeleton } from "../../components/Page";
 import { api, data, type Probe, type ProbeResult, type ProbeSettings } from "../../lib/api";
@@ -222,18 +222,9 @@ function Form({ probe }: { probe?: Probe }) {
         )}
       </div>
       {removing && probe && (
-        <Dialog label={`Delete ${probe.name}?`} onClose={() => setRemoving(false)}>
+        <Confirm label={`Delete ${probe.name}?`} button="Delete probe" busy="Deleting…" action={remove} onClose={() => setRemoving(false)}>
           <p>It is not asked any more. What it has measured stays as long as the project keeps metrics.</p>
-          {remove.error && <ErrorNote className="mt-3" error={remove.error} />}
-          <div className="mt-4 flex justify-end gap-2">
-            <Button kind="ghost" onClick={() => setRemoving(false)}>
-              Keep it
-            </Button>
-            <Button className="text-bad" disabled={remove.isPending} onClick={() => remove.mutate()}>
-              Delete the probe
-            </Button>
-          </div>
-        </Dialog>
+        </Confirm>
       )}
     </form>
   );

@@ -2,7 +2,7 @@ import { useMutation } from "@tanstack/react-query";
 import { KeyRound, TriangleAlert } from "lucide-react";
 import { useId, useState, type FormEvent } from "react";
 import { Button, CopyButton } from "../../components/Button";
-import { Dialog } from "../../components/Dialog";
+import { Confirm } from "../../components/Confirm";
 import { Field, fieldClass } from "../../components/Field";
 import { ErrorNote } from "../../components/Page";
 import { api, ApiError, data, type Receiver, type ReceiverKind, type StoredReceiver } from "../../lib/api";
@@ -133,7 +133,7 @@ export function ReceiverForm({ stored, kind, others, onClose, onSaved }: { store
         )}
       </div>
       {asking && stored && (
-        <Dialog label={`Delete ${stored.receiver.name}?`} onClose={() => setAsking(false)}>
+        <Confirm label={`Delete ${stored.receiver.name}?`} button="Delete receiver" busy="Deleting…" action={remove} blocked={stored.used_by.length > 0} onClose={() => setAsking(false)}>
           {stored.used_by.length > 0 ? (
             <>
               <p>It is still named by:</p>
@@ -147,16 +147,7 @@ export function ReceiverForm({ stored, kind, others, onClose, onSaved }: { store
           ) : (
             <p>Nobody names it. What is on its way to it is not sent any more.</p>
           )}
-          {remove.error && <ErrorNote className="mt-4" error={remove.error} />}
-          <div className="mt-4 flex gap-2">
-            <Button kind="primary" disabled={remove.isPending || stored.used_by.length > 0} onClick={() => remove.mutate()}>
-              {remove.isPending ? "Deleting…" : "Delete receiver"}
-            </Button>
-            <Button kind="ghost" onClick={() => setAsking(false)}>
-              Cancel
-            </Button>
-          </div>
-        </Dialog>
+        </Confirm>
       )}
     </form>
   );

@@ -3,7 +3,7 @@ import { Link, useBlocker, useNavigate } from "@tanstack/react-router";
 import { ArrowLeft, Trash2 } from "lucide-react";
 import { lazy, Suspense, useDeferredValue, useEffect, useState } from "react";
 import { Button } from "../../components/Button";
-import { Dialog } from "../../components/Dialog";
+import { Confirm } from "../../components/Confirm";
 import { ErrorNote, Panel, Skeleton } from "../../components/Page";
 import { api, ApiError, data, type Problem, type Rule, type StoredRule } from "../../lib/api";
 import { useKeys } from "../../lib/keys";
@@ -11,7 +11,7 @@ import { announce, useProject, useTitle } from "../../lib/page";
 import { queryClient } from "../../lib/query";
 import { RuleFormProvider } from "./form";
 import { keptAs, nextSteps, substance } from "./lifecycle";
-import { put } from "./path";
+import { proposal, ticketed, type Proposal } from "./proposal";
 import { rulesQuery } from "./queries";
 import { RehearsalPane } from "./RehearsalPane";
 import { RuleFields } from "./RuleFields";
@@ -34,7 +34,8 @@ function useDebounced<T>(value: T, ms: number): T {
 export function RuleEditor({ start, stored, children }: { start: Rule; stored: StoredRule | undefined; children?: React.ReactNode }) {
   const { project, param } = useProject();
   const navigate = useNavigate();
-  const [rule, change] = useState(start);
+  const [proposed, setProposed] = useState(() => stored && proposal(location.hash.slice(1), stored));
+  const [rule, change] = useState(proposed?.rule ?? start);
   const [meta, setMeta] = useState(stored?.meta);
   const [kept, setKept] = useState(JSON.stringify(stored?.rule));
   const [rehearsed, setRehearsed] = useState<string | undefined>(undefined);
@@ -43,6 +44,12 @@ export function RuleEditor({ start, stored, children }: { start: Rule; stored: S
   const [asking, setAsking] = useState(false);
   const [broken, setBroken] = useState(false);
   const changed = JSON.stringify(rule) !== kept;
+  // What a mail proposed and nobody touched is nothing to lose.
+  const unsaved = changed && stored !== undefined && rule !== proposed?.rule;
+  const decided = async () => {
+    setProposed(undefined);
+    await navigate({ to: ".", search: true, hash: "", replace: true, ignoreBlocker: true });
+  };
 
   const asked = useDebounced(rule, 350);
   const judged = useQuery({
@@ -73,6 +80,7 @@ export function RuleEditor({ start, stored, children }: { start: Rule; stored: S
       queryClient.setQueryData(["rule", project, answer.meta.id], answer);
       void queryClient.invalidateQueries({ queryKey: rulesQuery(project).queryKey });
       announce(`Rule saved, ${now.state ?? "draft"}`);
+      if (proposed) await decided();
       if (stored?.meta.id !== answer.meta.id) await navigate({ to: "/p/$project/rules/$id", params: { project: param, id: answer.meta.id }, replace: true, ignoreBlocker: true });
     },
   });
@@ -93,8 +101,8 @@ export function RuleEditor({ start, stored, children }: { start: Rule; stored: S
 
   useBlocker({
     // Another range of time is the same page.
-    shouldBlockFn: ({ current, next }) => changed && stored !== undefined && current.pathname !== next.pathname && !confirm("Leave without saving the rule?"),
-    enableBeforeUnload: () => changed && stored !== undefined,
+    shouldBlockFn: ({ current, next }) => unsaved && current.pathname !== next.pathname && !confirm("Leave without saving the rule?"),
+    enableBeforeUnload: () => unsaved,
   });
   useKeys({
     "mod+s": keep,
@@ -122,6 +130,17 @@ export function RuleEditor({ start, stored, children }: { start: Rule; stored: S
               </p>
             </div>
             <div className="flex flex-col gap-3 empty:hidden max-xl:order-1">
+            {proposed && (
+              <Proposed
+                proposed={proposed}
+                changes={changed}
+                onOther={change}
+                onLeave={() => {
+                  change(start);
+                  void decided();
+                }}
+              />
+            )}
             <Verdict problems={problems} warnings={judged.error ? [] : (verdict?.warnings ?? [])} rule={rule} change={change} />
             {judged.error && <ErrorNote error={judged.error} retry={() => void judged.refetch()} />}
             </div>
@@ -178,18 +197,9 @@ export function RuleEditor({ start, stored, children }: { start: Rule; stored: S
         </div>
       </div>
       {asking && meta && (
-        <Dialog label={`Delete ${rule.name}?`} onClose={() => setAsking(false)}>
+        <Confirm label={`Delete ${rule.name}?`} button="Delete rule" busy="Deleting…" action={remove} onClose={() => setAsking(false)}>
           <p>What it has open is resolved, and whoever was told of it is told so. Its past incidents stay.</p>
-          {remove.error && <ErrorNote className="mt-4" error={remove.error} />}
-          <div className="mt-4 flex gap-2">
-            <Button kind="primary" disabled={remove.isPending} onClick={() => remove.mutate()}>
-              {remove.isPending ? "Deleting…" : "Delete rule"}
-            </Button>
-            <Button kind="ghost" onClick={() => setAsking(false)}>
-              Cancel
-            </Button>
-          </div>
-        </Dialog>
+        </Confirm>
       )}
     </RuleFormProvider>
   );
@@ -201,12 +211,27 @@ function Yaml(props: { rule: Rule; problems: readonly Problem[]; onChange: (rule
   return <YamlPane {...props} problems={problems} />;
 }
 
+/** What the link of a mail proposes, and the ways out of it. */
+function Proposed({ proposed, changes, onOther, onLeave }: { proposed: Proposal; changes: boolean; onOther: (rule: Rule) => void; onLeave: () => void }) {
+  return (
+    <div role="status" aria-label="What the mail proposes" className="rounded border border-line border-l-[3px] border-l-accent bg-s1 px-3 py-2 text-data">
+      <p>{proposed.words}.</p>
+      {changes && <p className="text-muted">Nothing is changed yet: look at what it would have done, then save it.</p>}
+      <div className="mt-2 flex flex-wrap gap-2">
+        {proposed.other && <Button onClick={() => onOther(proposed.other!.rule)}>{proposed.other.name}</Button>}
+        <Button onClick={onLeave}>
+          {changes ? "Leave it as it was" : "Close"}
+        </Button>
+      </div>
+    </div>
+  );
+}
+
 /** What is wrong in all, and for a cause that would page the rules that page for it already. */
 function Verdict({ problems, warnings, rule, change }: { problems: readonly Problem[]; warnings: readonly Problem[]; rule: Rule; change: (rule: Rule) => void }) {
   const { param } = useProject();
   if (problems.length === 0 && warnings.length === 0) return null;
   const cause = problems.find((one) => one.message.startsWith("a cause cannot page"));
-  const soften = () => change(rule.levels.reduce((next, level, i) => (level.severity === "page" ? put(next, `levels[${i}].severity`, "ticket") : next), rule));
   return (
     <div role="status" aria-label="What is to be said of the rule" className={`rounded border border-line border-l-[3px] bg-s1 px-3 py-2 text-data ${problems.length > 0 ? "border-l-bad" : "border-l-warn"}`}>
       <ul className="flex flex-col gap-1">
@@ -218,7 +243,7 @@ function Verdict({ problems, warnings, rule, change }: { problems: readonly Prob
       </ul>
       {cause && (
         <div className="mt-2 flex flex-wrap items-center gap-2">
-          <Button onClick={soften}>Make it a ticket</Button>
+          <Button onClick={() => change(ticketed(rule))}>Make it a ticket</Button>
           {cause.rules?.map((id) => (
             <Link key={id} to="/p/$project/rules/$id" params={{ project: param, id }} className="text-accent underline underline-offset-2">
               {id}

@@ -1,7 +1,7 @@
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { Button, CopyButton } from "../../components/Button";
-import { Dialog } from "../../components/Dialog";
+import { Confirm } from "../../components/Confirm";
 import { Await, ErrorNote, Panel } from "../../components/Page";
 import { Snippets } from "../../components/Snippets";
 import { api, data, type Badges } from "../../lib/api";
@@ -40,8 +40,8 @@ function Settings({ found }: { found: Badges }) {
     onSuccess: (answer) => {
       keep(answer);
       announce("Addresses replaced");
+      setAsking(false);
     },
-    onSettled: () => setAsking(false),
   });
   return (
     <>
@@ -62,7 +62,7 @@ function Settings({ found }: { found: Badges }) {
           <CopyButton text={found.status_url} />
         </div>
       )}
-      {(show.error ?? replace.error) && <ErrorNote className="m-4" error={(show.error ?? replace.error)!} />}
+      {show.error && <ErrorNote className="m-4" error={show.error} />}
       <div className="flex flex-wrap items-center justify-between gap-2 px-4 py-3">
         <p className="text-data text-muted">The badge of all monitors; each monitor's page has its own.</p>
         <img src={new URL(found.badge_url).pathname} alt="Badge of all monitors" height={20} />
@@ -75,17 +75,9 @@ function Settings({ found }: { found: Badges }) {
         <p className="text-data text-muted">When they are known to somebody who should not know them.</p>
       </div>
       {asking && (
-        <Dialog label="Replace the addresses?" onClose={() => setAsking(false)}>
+        <Confirm label="Replace the addresses?" button="Replace" busy="Replacing…" action={replace} onClose={() => setAsking(false)}>
           <p>Badges that are shown anywhere and links to the status page stop to work. Pings are not touched.</p>
-          <div className="mt-4 flex gap-2">
-            <Button kind="primary" disabled={replace.isPending} onClick={() => replace.mutate()}>
-              {replace.isPending ? "Replacing…" : "Replace"}
-            </Button>
-            <Button kind="ghost" onClick={() => setAsking(false)}>
-              Cancel
-            </Button>
-          </div>
-        </Dialog>
+        </Confirm>
       )}
     </>
   );

@@ -1,7 +1,7 @@
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { useId, useState, type FormEvent } from "react";
 import { Button } from "../../components/Button";
-import { Dialog } from "../../components/Dialog";
+import { Confirm } from "../../components/Confirm";
 import { fieldClass } from "../../components/Field";
 import { Await, ErrorNote, PageHead, Panel } from "../../components/Page";
 import { api, data, type Retention, type RetentionDays } from "../../lib/api";
@@ -43,8 +43,8 @@ function RetentionForm({ found }: { found: Retention }) {
       queryClient.setQueryData(retentionQuery(project).queryKey, answer);
       setChosen({});
       announce("Retention saved");
+      setAsking(false);
     },
-    onSettled: () => setAsking(false),
   });
   const submit = (event: FormEvent) => {
     event.preventDefault();
@@ -70,7 +70,7 @@ function RetentionForm({ found }: { found: Retention }) {
             />
           ))}
         </div>
-        {save.error && <ErrorNote className="mx-4 mb-4" error={save.error} />}
+        {save.error && !asking && <ErrorNote className="mx-4 mb-4" error={save.error} />}
         <div className="flex flex-wrap items-center gap-x-3 gap-y-2 border-t border-line px-4 py-3">
           <Button type="submit" kind="primary" disabled={!changed || save.isPending}>
             {save.isPending ? "Saving…" : "Save retention"}
@@ -84,17 +84,9 @@ function RetentionForm({ found }: { found: Retention }) {
         </div>
       </form>
       {asking && (
-        <Dialog label="Delete what is older?" onClose={() => setAsking(false)}>
+        <Confirm label="Delete what is older?" button="Save and delete" busy="Saving…" action={save} onClose={() => setAsking(false)}>
           <p>This deletes {deletesSentence(found.days, days)}. It cannot be undone.</p>
-          <div className="mt-4 flex gap-2">
-            <Button kind="primary" disabled={save.isPending} onClick={() => save.mutate()}>
-              {save.isPending ? "Saving…" : "Save and delete"}
-            </Button>
-            <Button kind="ghost" onClick={() => setAsking(false)}>
-              Cancel
-            </Button>
-          </div>
-        </Dialog>
+        </Confirm>
       )}
     </Panel>
   );

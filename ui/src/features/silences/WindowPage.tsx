@@ -3,7 +3,7 @@ import { getRouteApi, Link } from "@tanstack/react-router";
 import { Trash2 } from "lucide-react";
 import { useId, useState, type FormEvent } from "react";
 import { Button, buttonClass } from "../../components/Button";
-import { Dialog } from "../../components/Dialog";
+import { Confirm } from "../../components/Confirm";
 import { Field, fieldClass } from "../../components/Field";
 import { Await, ErrorNote, PageHead, Skeleton } from "../../components/Page";
 import { windowsQuery } from "../../lib/alerting";
@@ -164,18 +164,9 @@ function Form({ stored }: { stored: StoredWindow | undefined }) {
         </div>
       </form>
       {asking && before && (
-        <Dialog label={`Remove ${before.name}?`} onClose={() => setAsking(false)}>
+        <Confirm label={`Remove ${before.name}?`} button="Remove window" action={remove} onClose={() => setAsking(false)}>
           <p>{opened?.active ? "It is open now: what it matches is judged again from this moment." : "It does not come again."}</p>
-          {remove.error && <ErrorNote className="mt-4" error={remove.error} />}
-          <div className="mt-4 flex gap-2">
-            <Button kind="primary" disabled={remove.isPending} onClick={() => remove.mutate()}>
-              Remove window
-            </Button>
-            <Button kind="ghost" onClick={() => setAsking(false)}>
-              Cancel
-            </Button>
-          </div>
-        </Dialog>
+        </Confirm>
       )}
     </div>
   );
