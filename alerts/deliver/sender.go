@@ -386,7 +386,7 @@ func (s *Sender) end(ctx context.Context, tx *catalog.Tx, row catalog.OutboxRow,
 	if row.Severity != string(rule.Page) {
 		m.Action = notify.Close
 	}
-	m.Seq, m.Ended, m.Sections, m.Buttons, m.Next = int(row.Seq)+1, of.ResolvedAt, nil, nil, ""
+	m.Seq, m.Ended, m.Sections, m.Buttons, m.ReplyTo, m.Next = int(row.Seq)+1, of.ResolvedAt, nil, nil, "", ""
 	m.Key = fmt.Sprintf("%s:%d:%s:%s", row.Incident, m.Seq, row.Receiver, m.Action)
 	message, err := json.Marshal(m)
 	if err != nil {

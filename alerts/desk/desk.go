@@ -36,6 +36,8 @@ type Config struct {
 	URL string
 	// Link returns an address that does an action to an incident without signing in; nil is none.
 	Link func(incident, action, person string, now time.Time) string
+	// Reply returns the address at which a mail about an incident is answered; nil is none.
+	Reply func(incident, person string, now time.Time) string
 }
 
 // Desk applies changes to incidents. It is safe for concurrent use.
@@ -170,7 +172,7 @@ func (d *Desk) Escalate(ctx context.Context, id, person string, now time.Time) e
 // Comment adds a note to the timeline.
 func (d *Desk) Comment(ctx context.Context, id, person, text string, now time.Time) error {
 	return d.change(ctx, id, now, func(w *working, _ *session) error {
-		w.change.Entries = append(w.change.Entries, incident.Entry{At: now, Kind: "note", Person: person, Text: text})
+		w.note(person, text, now)
 		return nil
 	})
 }
@@ -337,8 +339,14 @@ type working struct {
 	version int64
 	fresh   bool
 	dossier []byte
+	// first is the id of the first line that the change adds to the timeline; empty is any.
+	first string
 	// bad are the instances that are noted as being bad in it.
 	bad map[name]bool
+}
+
+func (w *working) note(person, text string, now time.Time) {
+	w.change.Entries = append(w.change.Entries, incident.Entry{At: now, Kind: "note", Person: person, Text: text})
 }
 
 // session is the work of one transaction.
@@ -746,6 +754,9 @@ func (s *session) keep(ctx context.Context, w *working) error {
 	}
 	for n, e := range w.change.Entries {
 		id := fmt.Sprintf("%s:%08d:%04d", w.ID, row.Version, n) // in order, and the same in another attempt
+		if n == 0 && w.first != "" {
+			id = w.first
+		}
 		if err := s.tx.AddIncidentEntry(ctx, catalog.IncidentEntry{ID: id, Incident: w.ID, At: e.At, Kind: e.Kind, Person: e.Person, Text: e.Text}); err != nil {
 			return err
 		}

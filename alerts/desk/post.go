@@ -422,14 +422,18 @@ func (s *session) message(ctx context.Context, p posting, key string) (notify.Me
 		})
 	}
 	m.URL = s.page(w.Project, "incidents/"+w.ID)
-	if !p.send.Action.Ends() && w.Receiver == "" {
-		m.Buttons = s.buttons(w, p.to.Person)
+	if p.send.Action.Ends() || w.Receiver != "" || w.Severity == rule.Mail {
+		return m, nil
+	}
+	m.Buttons = s.buttons(w, p.to.Person)
+	if s.cfg.Reply != nil {
+		m.ReplyTo = s.cfg.Reply(w.ID, p.to.Person, s.now)
 	}
 	return m, nil
 }
 
 func (s *session) buttons(w *working, person string) []notify.Button {
-	if s.cfg.Link == nil || w.Severity == rule.Mail {
+	if s.cfg.Link == nil {
 		return nil
 	}
 	var all []notify.Button

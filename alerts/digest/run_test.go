@@ -43,7 +43,8 @@ func newWorld(t *testing.T, cfg catalog.Config) *world {
 
 // replica is a process that makes digests.
 func (w *world) replica() *digest.Digests {
-	return digest.New("https://mw.example", w.db, desk.New(desk.Config{}, w.db, slog.New(slog.DiscardHandler)))
+	answered := desk.Config{Reply: func(string, string, time.Time) string { return "token@reply.example" }}
+	return digest.New("https://mw.example", w.db, desk.New(answered, w.db, slog.New(slog.DiscardHandler)))
 }
 
 func (w *world) put(kind, id string, body any) {
@@ -94,6 +95,9 @@ func (w *world) mails() map[string]string {
 		var m notify.Message
 		if err := json.Unmarshal(row.Message, &m); err != nil {
 			w.t.Fatal(err)
+		}
+		if m.ReplyTo != "" {
+			w.t.Errorf("digest %s can be answered", row.Key)
 		}
 		var texts []string
 		for _, s := range m.Sections {

@@ -3,6 +3,7 @@ package incident
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/midwatch/midwatch/alerts/oncall"
@@ -118,6 +119,16 @@ func (b *Book) FallbackOf(id string) string {
 			if _, ok := b.Receivers[c.Receiver]; ok && c.Receiver != id {
 				return c.Receiver
 			}
+		}
+	}
+	return ""
+}
+
+// PersonOf returns the id of the person with an e-mail address; empty if there is none.
+func (b *Book) PersonOf(email string) string {
+	for _, id := range slices.Sorted(maps.Keys(b.People)) {
+		if own := strings.TrimSpace(b.People[id].Email); own != "" && strings.EqualFold(own, strings.TrimSpace(email)) {
+			return id
 		}
 	}
 	return ""

@@ -48,7 +48,7 @@ type Link struct {
 // SignLink returns the token of a link: letters, digits, "-" and "_".
 func SignLink(secret string, l Link) string {
 	data, _ := json.Marshal(l) // texts and a number: it cannot fail
-	return base64.RawURLEncoding.EncodeToString(append(mac(secret, data), data...))
+	return base64.RawURLEncoding.EncodeToString(append(linkMac(secret, data), data...))
 }
 
 // OpenLink returns the link of a token that was signed with the secret and has not expired. An expired
@@ -58,7 +58,7 @@ func OpenLink(secret, token string, now time.Time) (Link, error) {
 		return Link{}, ErrLinkForged
 	}
 	data, err := base64.RawURLEncoding.Strict().DecodeString(token)
-	if err != nil || len(data) < macBytes || !hmac.Equal(data[:macBytes], mac(secret, data[macBytes:])) {
+	if err != nil || len(data) < macBytes || !hmac.Equal(data[:macBytes], linkMac(secret, data[macBytes:])) {
 		return Link{}, ErrLinkForged
 	}
 	var l Link
@@ -71,9 +71,12 @@ func OpenLink(secret, token string, now time.Time) (Link, error) {
 	return l, nil
 }
 
-func mac(secret string, data []byte) []byte {
+func linkMac(secret string, data []byte) []byte { return mac(secret, "link", data)[:macBytes] }
+
+// mac signs data for one purpose: what is signed for another is worth nothing.
+func mac(secret, purpose string, data []byte) []byte {
 	h := hmac.New(sha256.New, []byte(secret))
-	h.Write([]byte("midwatch link\n"))
+	h.Write([]byte("midwatch " + purpose + "\n"))
 	h.Write(data)
-	return h.Sum(nil)[:macBytes]
+	return h.Sum(nil)
 }

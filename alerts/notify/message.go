@@ -5,6 +5,7 @@ package notify
 import (
 	"context"
 	"maps"
+	"net/mail"
 	"net/url"
 	"regexp"
 	"slices"
@@ -77,8 +78,9 @@ type Message struct {
 	Runbook     string   `json:"runbook,omitempty"` // URL
 	Links       []Link   `json:"links,omitempty"`
 	Buttons     []Button `json:"buttons,omitempty"`
-	Told        []string `json:"told,omitempty"` // who else was told
-	Next        string   `json:"next,omitempty"` // the next step and when
+	ReplyTo     string   `json:"reply_to,omitempty"` // where an answer to a mail does what the buttons do; other receivers do not show it
+	Told        []string `json:"told,omitempty"`     // who else was told
+	Next        string   `json:"next,omitempty"`     // the next step and when
 
 	Rule      RuleRef           `json:"rule,omitzero"`
 	Labels    map[string]string `json:"labels,omitempty"`
@@ -219,6 +221,7 @@ const (
 	maxLabels     = 64
 	maxName       = 100
 	maxURL        = 2000
+	maxMailbox    = 254
 	maxKey        = 255
 	maxFacts      = 20
 	maxSections   = 12
@@ -256,6 +259,7 @@ func (m Message) Bounded() Message {
 		return Button{ID: clean(b.ID, maxName), Text: clean(b.Text, maxName), URL: address(b.URL)}
 	})
 	m.Buttons = slices.DeleteFunc(m.Buttons, func(b Button) bool { return b.URL == "" })
+	m.ReplyTo = mailbox(m.ReplyTo)
 	m.Told = bounded(m.Told, maxTold, func(s string) string { return clean(s, maxName) })
 	m.Labels = boundedLabels(m.Labels)
 	m.Instances = bounded(m.Instances, maxInstances, func(i Instance) Instance {
@@ -359,6 +363,14 @@ func Clip(s string, n int) string {
 func address(s string) string {
 	u, err := url.Parse(s)
 	if err != nil || len(s) > maxURL || u.Host == "" || u.User != nil || (u.Scheme != "https" && u.Scheme != "http") {
+		return ""
+	}
+	return s
+}
+
+// mailbox keeps what a mail can be sent to.
+func mailbox(s string) string {
+	if a, err := mail.ParseAddress(s); err != nil || a.Address != s || len(s) > maxMailbox {
 		return ""
 	}
 	return s

@@ -10,7 +10,20 @@ import (
 )
 
 // Text is the message as plain text, in the order in which a person needs it.
-func Text(m Message) string {
+func Text(m Message) string { return text(m, "") }
+
+// MailText is Text for a mail, which may be answered.
+func MailText(m Message) string { return text(m, answer(m)) }
+
+// answer says what an answer to a mail may be; empty where nobody would read it.
+func answer(m Message) string {
+	if m.ReplyTo == "" {
+		return ""
+	}
+	return "Or answer this mail with ack, escalate, silence or false alarm."
+}
+
+func text(m Message, answer string) string {
 	var b strings.Builder
 	block := func(lines ...string) {
 		if len(lines) == 0 {
@@ -61,6 +74,7 @@ func Text(m Message) string {
 	for _, button := range m.Actions() {
 		links = append(links, button.Text+": "+button.URL)
 	}
+	links = append(links, nonEmpty(answer)...)
 	for _, l := range m.Links {
 		links = append(links, l.Text+": "+l.URL)
 	}
@@ -153,7 +167,7 @@ var quantity = regexp.MustCompile(`(\d) (%|[A-Za-z]{1,3}\b)`)
 // keep holds a number and its unit on one line.
 func keep(s string) string { return quantity.ReplaceAllString(s, "$1\u00a0$2") }
 
-// HTML is the message as a page of its own: one column, styles inline, light and dark. Picture is where its chart is
+// HTML is the message as the page of a mail: one column, styles inline, light and dark. Picture is where its chart is
 // (a "cid:", "data:image/png" or HTTP address); without one the chart is its description.
 func HTML(m Message, picture string) (string, error) {
 	if !strings.HasPrefix(picture, "cid:") && !strings.HasPrefix(picture, "data:image/png;base64,") {
@@ -163,11 +177,12 @@ func HTML(m Message, picture string) (string, error) {
 		Message
 		Sentences, Identity []string
 		Bar, Word, ToldText string
+		Answer              string
 		Lead, Rest          []Section
 		Picture             template.URL
 		First               *Button
 		Others              []Button
-	}{Message: m, Sentences: Sentences(m), Identity: identity(m), ToldText: strings.Join(m.Told, ", "), Word: m.prefix(), Picture: template.URL(picture)}
+	}{Message: m, Sentences: Sentences(m), Identity: identity(m), ToldText: strings.Join(m.Told, ", "), Word: m.prefix(), Answer: answer(m), Picture: template.URL(picture)}
 	view.Bar = "info"
 	switch {
 	case m.Action.Ends():

@@ -21,6 +21,7 @@ import (
 func samples() map[string]notify.Message {
 	ticket := notifytest.Page()
 	ticket.Action, ticket.Severity, ticket.Loud = notify.Ticket, notify.SeverityTicket, false
+	ticket.ReplyTo = "" // nobody listens
 	ticket.Due, ticket.Late = notifytest.Now.Add(72*time.Hour), "Midwatch was down from 02:42 to 02:46."
 	return map[string]notify.Message{
 		"trigger": notifytest.Page(), "update": notifytest.Updated(""), "resolve": notifytest.Resolved(""), "digest": notifytest.Digest(), "ticket": ticket,
@@ -280,12 +281,16 @@ func TestBoundingAndRenderingTakeAnyText(t *testing.T) {
 		m.Title, m.Late, m.FirstAction = text.Draw(t, "title"), text.Draw(t, "late"), text.Draw(t, "first action")
 		m.Sections[0].Lines[0] = notify.Line{Text: text.Draw(t, "line"), Link: text.Draw(t, "link")}
 		m.Labels = map[string]string{text.Draw(t, "name"): text.Draw(t, "value")}
+		m.ReplyTo = text.Draw(t, "reply to")
 		m = m.Bounded()
 		if diff := cmp.Diff(m, m.Bounded()); diff != "" {
 			t.Fatalf("bounding twice changes more:\n%s", diff)
 		}
 		if utf8.RuneCountInString(m.Title) > 120 || strings.ContainsAny(m.Heading(), "\r\n\x00\u202e") {
 			t.Fatalf("title %q", m.Title)
+		}
+		if strings.ContainsAny(m.ReplyTo, "\r\n\x00") {
+			t.Fatalf("reply to %q", m.ReplyTo)
 		}
 		if first, _, _ := strings.Cut(notify.Text(m), "\n"); first != m.Heading() {
 			t.Fatalf("line 1 is %q", first)

@@ -65,6 +65,8 @@ func TestWhoMayImportWhat(t *testing.T) {
 		"github.com/adhocore/gronx":        {"alerts/schedule"},
 		"github.com/wneessen/go-mail":      {"alerts/notify/email"},
 		"golang.org/x/image":               {"alerts/notify"},
+		"github.com/emersion/go-smtp":      {"services/alerting/replies"},
+		"golang.org/x/net":                 {"services/alerting/replies"},
 		"github.com/getsentry/sentry-go":   {"services/self"},
 		"github.com/caarlos0/env":          {"services/config", "services/cmd/midwatch"},
 		"google.golang.org/grpc":           {"services/ingest", "services/app"},

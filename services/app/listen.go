@@ -26,6 +26,7 @@ type listeners struct {
 	public, otlp, internal *listener
 	grpcListener           net.Listener
 	grpc                   *grpc.Server
+	mail                   net.Listener // where mails are answered; nil is nowhere
 }
 
 // listener is one HTTP port with its router.
@@ -56,6 +57,19 @@ func listen(ctx context.Context, cfg config.Config, r roles) (_ *listeners, err 
 			return nil, err
 		}
 		if l.grpcListener, err = listenTCP(ctx, cfg.ListenHost, "MIDWATCH_OTLP_GRPC_PORT", cfg.OTLPGRPCPort); err != nil {
+			return nil, err
+		}
+	}
+	if r.has(Alerting) && cfg.MailListen != "" {
+		host, port, err := net.SplitHostPort(cfg.MailListen)
+		if err != nil {
+			return nil, fmt.Errorf("MIDWATCH_MAIL_LISTEN: %w", err)
+		}
+		number, err := strconv.Atoi(port)
+		if err != nil {
+			return nil, fmt.Errorf("MIDWATCH_MAIL_LISTEN: %w", err)
+		}
+		if l.mail, err = listenTCP(ctx, host, "MIDWATCH_MAIL_LISTEN", number); err != nil {
 			return nil, err
 		}
 	}
@@ -202,5 +216,8 @@ func (l *listeners) close() {
 	}
 	if l.grpcListener != nil {
 		l.grpcListener.Close()
+	}
+	if l.mail != nil {
+		l.mail.Close()
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/midwatch/midwatch/alerts/notify/email"
 	"github.com/midwatch/midwatch/services/access"
 	"github.com/midwatch/midwatch/services/alerting"
+	"github.com/midwatch/midwatch/services/alerting/replies"
 	"github.com/midwatch/midwatch/services/config"
 	"github.com/midwatch/midwatch/services/console"
 	"github.com/midwatch/midwatch/services/deadletter"
@@ -83,7 +84,10 @@ func wire(cfg config.Config, own *self.Self, p *parts, l *listeners, r roles) (*
 		})
 		deadletter.New(p.bus, own.Log).Mount(l.internal.echo)
 	}
-	office := incidents(p, l.urls, own.Log)
+	office, replyTo, err := incidents(cfg, p, l.urls, own.Log)
+	if err != nil {
+		return nil, err
+	}
 	others := external.New(p.catalog, office, own.Log)
 	if r.has(Alerting) {
 		transport, from, err := mail(cfg)
@@ -99,6 +103,15 @@ func wire(cfg config.Config, own *self.Self, p *parts, l *listeners, r roles) (*
 		w.loops = append(w.loops, role.Run, others.Run)
 		l.internal.echo.GET("/healthz/alerting", echo.WrapHandler(role.Health()))
 		l.internal.echo.POST("/drill", echo.WrapHandler(role.Drill()))
+		if l.mail != nil {
+			answers, err := replies.New(replies.Config{Address: replyTo, Secret: p.linkSecret, Desk: office}, p.catalog, own.Meter("midwatch/alerting"), own.Log)
+			if err != nil {
+				return nil, err
+			}
+			w.loops = append(w.loops, func(ctx context.Context) error { return answers.Run(ctx, l.mail) })
+		} else if cfg.MailReply != "" {
+			own.Log.Warn("mails name an address for answers, and this process does not listen for them", "variable", "MIDWATCH_MAIL_LISTEN")
+		}
 		// Where the role runs alone its intake is elsewhere, and `midwatch probe` runs beside it.
 		if r.has(IngestMetrics) && r.has(IngestLogs) {
 			probes := alerting.NewProbes(ownURL(cfg.ListenHost, l.public, cfg.HTTPPort), cfg.ProbeAllow, p.catalog, own.Log)
@@ -135,14 +148,29 @@ func mail(cfg config.Config) (email.Transport, string, error) {
 	return transport, cfg.MailFrom, nil
 }
 
-// incidents is the desk where incidents are changed.
-func incidents(p *parts, urls access.URLs, log *slog.Logger) *desk.Desk {
+// incidents is the desk where incidents are changed, and where mails about them are answered.
+func incidents(cfg config.Config, p *parts, urls access.URLs, log *slog.Logger) (*desk.Desk, incident.ReplyAddress, error) {
 	link := func(id, action, person string, now time.Time) string {
 		return urls.HTTP + "/a/" + incident.SignLink(p.linkSecret, incident.Link{
 			Incident: id, Action: action, Person: person, Expires: now.Add(incident.LinkLifetime).Unix(),
 		})
 	}
-	return desk.New(desk.Config{URL: urls.HTTP, Link: link}, p.catalog, log)
+	c := desk.Config{URL: urls.HTTP, Link: link}
+	var replyTo incident.ReplyAddress
+	if cfg.MailReply != "" {
+		var err error
+		if replyTo, err = incident.ParseReplyAddress(cfg.MailReply); err != nil {
+			return nil, replyTo, fmt.Errorf("MIDWATCH_MAIL_REPLY: %w", err)
+		}
+		c.Reply = func(id, person string, now time.Time) string {
+			token, err := incident.SignReply(p.linkSecret, id, person, now)
+			if err != nil {
+				return "" // a page that cannot be answered is better than none
+			}
+			return replyTo.Of(token)
+		}
+	}
+	return desk.New(c, p.catalog, log), replyTo, nil
 }
 
 func (w *workers) run(s *stage) {

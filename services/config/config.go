@@ -15,11 +15,14 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/BurntSushi/toml"
 	"github.com/caarlos0/env/v11"
+
+	"github.com/midwatch/midwatch/alerts/incident"
 )
 
 //go:embed *.toml
@@ -92,6 +95,10 @@ type Environment struct {
 	// files in the data folder. MailFrom is the sender of mails.
 	SMTPURL  Secret `env:"MIDWATCH_SMTP_URL"`
 	MailFrom string `env:"MIDWATCH_MAIL_FROM" envDefault:"Midwatch <midwatch@localhost>"`
+	// MailReply is where people answer mails about incidents: reply.example.com or midwatch@example.com;
+	// empty is nowhere. MailListen is the host:port at which alerting takes these answers by SMTP.
+	MailReply  string `env:"MIDWATCH_MAIL_REPLY"`
+	MailListen string `env:"MIDWATCH_MAIL_LISTEN"`
 	// HeartbeatURL is asked each minute while alerting works: a dead man's switch somewhere else.
 	HeartbeatURL Secret `env:"MIDWATCH_HEARTBEAT_URL"`
 
@@ -305,6 +312,19 @@ func (c *Config) validate() error {
 			wrong("%s is not a URL that begins with %s://", u.name, strings.Join(u.schemes, ":// or "))
 		}
 	}
+	if c.MailListen != "" {
+		if _, port, err := net.SplitHostPort(c.MailListen); err != nil || !isPort(port) {
+			wrong("MIDWATCH_MAIL_LISTEN is %q; it is a host and a port, such as 127.0.0.1:2525", c.MailListen)
+		}
+		if c.MailReply == "" {
+			wrong("MIDWATCH_MAIL_LISTEN is set and MIDWATCH_MAIL_REPLY is not; name the domain or mailbox to which people answer")
+		}
+	}
+	if c.MailReply != "" {
+		if _, err := incident.ParseReplyAddress(c.MailReply); err != nil {
+			wrong("MIDWATCH_MAIL_REPLY is %q; %w", c.MailReply, err)
+		}
+	}
 	// A prefix begins the name of a stream and of a subject, which have signs of their own.
 	for _, p := range []struct{ name, value, signs string }{
 		{"MIDWATCH_NATS_PREFIX", c.NATSPrefix, "_-"},
@@ -326,6 +346,11 @@ func (c *Config) validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func isPort(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 16)
+	return err == nil
 }
 
 // RequireServers reports which of the URLs of real servers are missing; a role that runs by

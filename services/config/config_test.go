@@ -44,6 +44,30 @@ func TestPrefixesAreNames(t *testing.T) {
 	}
 }
 
+func TestAnswersNeedAnAddressAndAPort(t *testing.T) {
+	for _, right := range [][]string{
+		{"MIDWATCH_MAIL_REPLY=reply.example.com", "MIDWATCH_MAIL_LISTEN=127.0.0.1:2525"},
+		{"MIDWATCH_MAIL_REPLY=midwatch@example.com", "MIDWATCH_MAIL_LISTEN=:0"},
+		{"MIDWATCH_MAIL_REPLY=reply.example.com"}, // another process listens
+	} {
+		if _, err := Load(right); err != nil {
+			t.Errorf("%v: %v", right, err)
+		}
+	}
+	for _, wrong := range []string{
+		"MIDWATCH_MAIL_REPLY=<ann@example.com>", "MIDWATCH_MAIL_REPLY=a-name-that-is-too-long@example.com",
+		"MIDWATCH_MAIL_LISTEN=2525", "MIDWATCH_MAIL_LISTEN=127.0.0.1:smtp", "MIDWATCH_MAIL_LISTEN=127.0.0.1:70000",
+	} {
+		name, _, _ := strings.Cut(wrong, "=")
+		if _, err := Load([]string{"MIDWATCH_MAIL_REPLY=reply.example.com", wrong}); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", wrong, err)
+		}
+	}
+	if _, err := Load([]string{"MIDWATCH_MAIL_LISTEN=127.0.0.1:2525"}); err == nil || !strings.Contains(err.Error(), "MIDWATCH_MAIL_REPLY") {
+		t.Errorf("without an address: %v", err)
+	}
+}
+
 func TestUnknownEnvironmentIsRefused(t *testing.T) {
 	if _, err := Load([]string{"APP_ENV=staging"}); err == nil || !strings.Contains(err.Error(), "staging") {
 		t.Fatalf("Load = %v", err)

@@ -30,7 +30,11 @@ func newDesk(t *testing.T) (*world, *desk.Desk) {
 	t.Helper()
 	var d *desk.Desk
 	w := newWorldFrom(t, storagetest.Cache(t), func(db *catalog.DB) console.Config {
-		d = desk.New(desk.Config{URL: urls.HTTP}, db, slog.New(slog.DiscardHandler))
+		d = desk.New(desk.Config{
+			URL:   urls.HTTP,
+			Link:  func(string, string, string, time.Time) string { return urls.HTTP + "/a/token" },
+			Reply: func(string, string, time.Time) string { return "token@reply.example" },
+		}, db, slog.New(slog.DiscardHandler))
 		return console.Config{URLs: urls, Desk: d, LinkSecret: linkSecret}
 	})
 	return w, d
@@ -429,6 +433,26 @@ func TestIncidents(t *testing.T) {
 	w.call("POST", path+"/note", `{"text": " "}`).wantError(t, 400, "invalid", "text")
 	w.call("GET", "/projects/1/incidents/none", "").wantError(t, 404, "not_found", "none")
 	w.call("GET", "/projects/1/incidents?state=weird", "").wantError(t, 400, "invalid", "state")
+}
+
+func TestADeliveryDoesNotShowWhatActsWithoutSigningIn(t *testing.T) {
+	t.Parallel()
+	w, d := newDesk(t)
+	w.configure()
+	w.fire(d, map[string]string{"service": "checkout"}, rule.Page)
+	all := w.call("GET", "/projects/1/deliveries", "").object(t, 200)["deliveries"].([]any)
+	if len(all) == 0 {
+		t.Fatal("nothing is sent")
+	}
+	key := all[0].(map[string]any)["key"].(string)
+	row, err := w.db.Delivery(t.Context(), key)
+	if err != nil || !strings.Contains(string(row.Message), "token@reply.example") || !strings.Contains(string(row.Message), "/a/token") {
+		t.Fatalf("message = %s, %v", row.Message, err)
+	}
+	r := w.must("GET", "/projects/1/deliveries/"+url.PathEscape(key), "", 200)
+	if strings.Contains(r.body, "token@") || strings.Contains(r.body, "/a/token") || !strings.Contains(r.body, "checkout: 12 % errors") {
+		t.Errorf("delivery = %s", r.body)
+	}
 }
 
 // page asks for a page outside the API.

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/midwatch/midwatch/alerts/incident"
-	"github.com/midwatch/midwatch/alerts/oncall"
 	"github.com/midwatch/midwatch/alerts/rule"
 	"github.com/midwatch/midwatch/services/access"
 	"github.com/midwatch/midwatch/storage/catalog"
@@ -152,15 +151,12 @@ func (s *Server) person(ctx context.Context, organisation string) (string, error
 	if p.User == nil {
 		return actor(ctx), nil
 	}
-	documents, err := s.db.Documents(ctx, organisation, incident.DocPerson, 0)
+	book, err := s.desk.Book(ctx, organisation)
 	if err != nil {
 		return "", err
 	}
-	for _, d := range documents {
-		var one oncall.Person
-		if json.Unmarshal(d.Body, &one) == nil && strings.EqualFold(strings.TrimSpace(one.Email), p.User.Email) {
-			return d.ID, nil
-		}
+	if id := book.PersonOf(p.User.Email); id != "" {
+		return id, nil
 	}
 	return p.User.Email, nil
 }
@@ -296,6 +292,7 @@ func (s *Server) GetDelivery(ctx context.Context, r GetDeliveryRequestObject) (G
 			out.Delivery.Title = &title
 		}
 		delete(*out.Message, "buttons") // their links do what they say, whoever follows them
+		delete(*out.Message, "reply_to")
 	}
 	for i, a := range attempts {
 		out.Tries[i] = DeliveryTry{

@@ -1,7 +1,7 @@
 package console
 
 import (
-	"context"
+	"cmp"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -10,18 +10,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
+	"github.com/midwatch/midwatch/alerts/desk"
 	"github.com/midwatch/midwatch/alerts/incident"
-	"github.com/midwatch/midwatch/alerts/match"
-	"github.com/midwatch/midwatch/alerts/oncall"
-	"github.com/midwatch/midwatch/services/access"
 	"github.com/midwatch/midwatch/storage/catalog"
 )
-
-// linkSilence is how long the silence of a link lasts.
-const linkSilence = time.Hour
 
 //go:embed link.html
 var linkHTML string
@@ -84,52 +78,26 @@ func (s *Server) link(c echo.Context, do bool) error {
 		page.Heading, page.Button = words.question, words.button
 		return render(c, http.StatusOK, page)
 	}
-	if err := s.follow(ctx, l, row, now); err != nil {
-		refused, ok := errors.AsType[*access.Error](err)
-		if !ok {
-			return err
-		}
-		page.Heading, page.Text = "This did not work", refused.Message
+	const via = "a link in a message"
+	err = s.desk.Do(ctx, row.ID, desk.Request{Action: l.Action, Person: cmp.Or(l.Person, "somebody with "+via), Via: via}, now)
+	switch {
+	case errors.Is(err, desk.ErrOver):
+		page.Heading = "This incident is over"
+		return render(c, http.StatusOK, page)
+	case errors.Is(err, desk.ErrNoLabels):
+		page.Heading, page.Text = "This did not work", "The incident has no labels by which it could be silenced. Make a silence in Midwatch instead."
 		return render(c, http.StatusConflict, page)
+	case errors.Is(err, catalog.ErrLimit):
+		page.Heading, page.Text = "This did not work", fmt.Sprintf("There are %d silences, more are not possible.", catalog.MaxDocuments)
+		return render(c, http.StatusConflict, page)
+	case err != nil:
+		return err
 	}
 	if row, err = s.db.Incident(ctx, row.ID); err != nil {
 		return err
 	}
 	page.Heading, page.State = words.done, stateWords(row, now)
 	return render(c, http.StatusOK, page)
-}
-
-// follow does what a link says.
-func (s *Server) follow(ctx context.Context, l incident.Link, row catalog.Incident, now time.Time) error {
-	const via = "a link in a message"
-	person := l.Person
-	if person == "" {
-		person = "somebody with " + via
-	}
-	switch l.Action {
-	case incident.LinkAcknowledge:
-		return s.desk.Acknowledge(ctx, row.ID, person, via, now)
-	case incident.LinkEscalate:
-		return s.desk.Escalate(ctx, row.ID, person, now)
-	case incident.LinkFalseAlarm:
-		return s.desk.FalseAlarm(ctx, row.ID, person, now)
-	}
-	silence := oncall.Silence{From: now, To: now.Add(linkSilence), Author: person, Reason: fmt.Sprintf("By a link in a message about incident %d", row.Number)}
-	labels := s.incidentBody(row).Labels
-	for _, name := range oncall.DefaultGroupBy() {
-		if m, err := match.New(name, match.Equal, labels[name]); err == nil && labels[name] != "" {
-			silence.Matchers = append(silence.Matchers, m)
-		}
-	}
-	if err := silence.Validate(); err != nil {
-		return access.Conflict("the incident has no labels by which it could be silenced: make a silence in Midwatch")
-	}
-	// The same link once more prolongs its silence and makes no second one.
-	silence.ID = uuid.NewSHA1(uuid.Nil, []byte("silence of "+row.ID+" "+person)).String()
-	if _, err := s.keepSilence(ctx, row.Organisation, silence, now); err != nil {
-		return err
-	}
-	return s.desk.Comment(ctx, row.ID, person, "Silenced for 1 h", now)
 }
 
 func stateWords(row catalog.Incident, now time.Time) string {

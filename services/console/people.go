@@ -3,7 +3,6 @@ package console
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"slices"
 	"time"
 
@@ -19,9 +18,8 @@ import (
 const (
 	// maxCalendar is how much of a schedule is asked for at once.
 	maxCalendar = 366 * 24 * time.Hour
-	// silenceShown is how long an ended silence is still listed, silenceKept how long it is kept.
+	// silenceShown is how long an ended silence is still listed.
 	silenceShown = 7 * 24 * time.Hour
-	silenceKept  = 30 * 24 * time.Hour
 	// previewed is how far back a preview of a silence looks.
 	previewed = 7 * 24 * time.Hour
 )
@@ -273,39 +271,11 @@ func (s *Server) CreateSilence(ctx context.Context, r CreateSilenceRequestObject
 		return nil, err
 	}
 	silence.ID = uuid.Must(uuid.NewV7()).String()
-	d, err := s.keepSilence(ctx, organisation, silence, now)
+	d, err := s.desk.Silence(ctx, organisation, silence, now)
 	if err != nil {
-		return nil, err
+		return nil, refusal(err, incident.DocSilence, silence.ID)
 	}
 	return CreateSilence201JSONResponse(storedSilence(d, silence, now)), nil
-}
-
-// keepSilence keeps a silence that may be there already, and forgets those that ended long ago.
-func (s *Server) keepSilence(ctx context.Context, organisation string, silence oncall.Silence, now time.Time) (catalog.Document, error) {
-	body, err := json.Marshal(silence)
-	if err != nil {
-		return catalog.Document{}, err
-	}
-	all, _, err := s.silences(ctx, organisation)
-	if err != nil {
-		return catalog.Document{}, err
-	}
-	var d catalog.Document
-	err = s.db.InTx(ctx, func(tx *catalog.Tx) (err error) {
-		for id, old := range all {
-			if now.Sub(old.To) < silenceKept {
-				continue
-			}
-			if err := tx.DeleteDocument(ctx, organisation, incident.DocSilence, 0, id); err != nil && !errors.Is(err, catalog.ErrNotFound) {
-				return err
-			}
-		}
-		d, err = tx.PutDocument(ctx, catalog.Document{
-			Organisation: organisation, Kind: incident.DocSilence, ID: silence.ID, Name: silence.Matchers.String(), Body: body, UpdatedBy: silence.Author,
-		}, catalog.AnyVersion)
-		return err
-	})
-	return d, refusal(err, "silence", silence.ID)
 }
 
 // PreviewSilence says what a silence would mute.

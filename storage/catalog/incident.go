@@ -239,6 +239,12 @@ func (tx *Tx) AddIncidentEntry(ctx context.Context, e IncidentEntry) error {
 	return err
 }
 
+// HasIncidentEntry reports whether there is a line with this ID.
+func (tx *Tx) HasIncidentEntry(ctx context.Context, id string) (bool, error) {
+	n, err := one(ctx, tx.runner, scanInt, `SELECT count(*) FROM incident_entries WHERE id = $1`, id)
+	return n > 0, err
+}
+
 // IncidentEntries returns the timeline of an incident, oldest first.
 func (db *DB) IncidentEntries(ctx context.Context, incident string) ([]IncidentEntry, error) {
 	all, err := view(ctx, db, func(r runner) ([]IncidentEntry, error) {

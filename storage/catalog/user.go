@@ -192,6 +192,24 @@ func hashSecret(secret string) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// Member returns the user with this e-mail address if they belong to an organisation, or ErrNotFound.
+func (db *DB) Member(ctx context.Context, organisation, email string) (User, error) {
+	user, err := view(ctx, db, func(r runner) (User, error) {
+		return one(ctx, r, func(row scanner) (User, error) {
+			var u User
+			var createdAt int64
+			err := row.Scan(&u.ID, &u.Email, &createdAt)
+			u.CreatedAt = toTime(createdAt)
+			return u, err
+		}, `SELECT u.id, u.email, u.created_at FROM users u JOIN members m ON m.user_id = u.id
+			WHERE m.organisation_id = $1 AND u.email = $2`, organisation, normaliseEmail(email))
+	})
+	if err != nil {
+		return User{}, fmt.Errorf("member of organisation %s: %w", organisation, err)
+	}
+	return user, nil
+}
+
 // MaxEmails bounds what Emails returns.
 const MaxEmails = 20
 

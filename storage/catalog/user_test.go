@@ -126,3 +126,18 @@ func FuzzPasswordHash(f *testing.F) {
 		}
 	})
 }
+
+func TestMembersAreThoseOfTheirOrganisation(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *catalog.DB) {
+		organisation := initialised(t, db).Project.OrganisationID
+		user, err := db.Member(t.Context(), organisation, " ANN@example.com ")
+		if err != nil || user.Email != "ann@example.com" || user.ID == "" {
+			t.Errorf("Member = %+v, %v", user, err)
+		}
+		for _, other := range [][2]string{{organisation, "bob@example.com"}, {organisation, ""}, {"another", "ann@example.com"}, {organisation, "ann@example.com\x00"}} {
+			if user, err := db.Member(t.Context(), other[0], other[1]); !errors.Is(err, catalog.ErrNotFound) {
+				t.Errorf("Member(%q) = %+v, %v; want ErrNotFound", other, user, err)
+			}
+		}
+	})
+}

@@ -114,6 +114,11 @@ func (e *Email) letter(m notify.Message) (*gomail.Msg, error) {
 	letter := gomail.NewMsg(gomail.WithNoDefaultUserAgent())
 	letter.FromMailAddress(e.from)
 	letter.ToMailAddress(e.to...)
+	if m.ReplyTo != "" {
+		if err := letter.ReplyTo(m.ReplyTo); err != nil {
+			return nil, fmt.Errorf("name where to answer: %w", err)
+		}
+	}
 	// a header is one line, whatever a title holds.
 	letter.Subject(strings.Join(strings.Fields(m.Heading()), " "))
 	letter.SetDateWithValue(m.At.UTC())
@@ -136,7 +141,7 @@ func (e *Email) letter(m notify.Message) (*gomail.Msg, error) {
 			}
 		}
 	}
-	letter.SetBodyString(gomail.TypeTextPlain, notify.Text(m))
+	letter.SetBodyString(gomail.TypeTextPlain, notify.MailText(m))
 	letter.AddAlternativeString(gomail.TypeTextHTML, page)
 	if picture != "" {
 		err := letter.EmbedReader("chart.png", bytes.NewReader(m.Chart.PNG), gomail.WithFileContentID(chartID), gomail.WithFileContentType("image/png"))

@@ -100,7 +100,7 @@ func TestAMailHasTextAPageAndTheChart(t *testing.T) {
 	}
 	parts := map[string]string{}
 	walk(t, letter.Header.Get("Content-Type"), letter.Body, parts)
-	if diff := cmp.Diff(notify.Text(m), strings.ReplaceAll(parts["text/plain"], "\r\n", "\n")); diff != "" {
+	if diff := cmp.Diff(notify.MailText(m), strings.ReplaceAll(parts["text/plain"], "\r\n", "\n")); diff != "" {
 		t.Error(diff)
 	}
 	if !strings.Contains(parts["text/html"], `src="cid:chart@midwatch"`) {
@@ -108,6 +108,31 @@ func TestAMailHasTextAPageAndTheChart(t *testing.T) {
 	}
 	if picture, err := base64.StdEncoding.DecodeString(strings.ReplaceAll(parts["image/png"], "\r\n", "")); err != nil || !bytes.Equal(picture, m.Chart.PNG) {
 		t.Errorf("the chart is %q: %v", parts["image/png"], err)
+	}
+}
+
+func TestAMailIsAnsweredOnlyWhereSomebodyListens(t *testing.T) {
+	for _, replyTo := range []string{"", "token@reply.midwatch.example"} {
+		dir := t.TempDir()
+		m := notifytest.Page()
+		m.ReplyTo = replyTo
+		if _, err := open(t, "file:"+dir).Notify(t.Context(), m.Bounded()); err != nil {
+			t.Fatal(err)
+		}
+		letter, err := mail.ReadMessage(bytes.NewReader(written(t, dir)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts := map[string]string{}
+		walk(t, letter.Header.Get("Content-Type"), letter.Body, parts)
+		if got := letter.Header.Get("Reply-To"); strings.Trim(got, "<>") != replyTo {
+			t.Errorf("Reply-To = %q, want %q", got, replyTo)
+		}
+		for _, kind := range []string{"text/plain", "text/html"} {
+			if says := strings.Contains(parts[kind], "answer this mail with ack"); says != (replyTo != "") {
+				t.Errorf("%s speaks of answers: %v, with Reply-To %q", kind, says, replyTo)
+			}
+		}
 	}
 }
 

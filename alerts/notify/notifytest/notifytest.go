@@ -67,7 +67,8 @@ func Page() notify.Message {
 			{ID: notify.ButtonFalseAlarm, Text: "False alarm", URL: "https://midwatch.example/a/false-token"},
 			{ID: notify.ButtonOpen, Text: "Open", URL: "https://midwatch.example/acme/shop/incidents/12"},
 		},
-		Told: []string{"Ada (primary)", "#shop-alerts"}, Next: "Grace (secondary) at 02:52 unless somebody acknowledges",
+		ReplyTo: "orxw6zloorxw6zloorxw6zloorxw6zloorxw6zloorxw6zlo@reply.midwatch.example",
+		Told:    []string{"Ada (primary)", "#shop-alerts"}, Next: "Grace (secondary) at 02:52 unless somebody acknowledges",
 		Rule:   notify.RuleRef{ID: "019a9f00-1111-7000-8000-000000000001", Name: "Checkout errors", Version: 3},
 		Labels: map[string]string{"service": "checkout", "environment": "production", "area": "availability"},
 		Instances: []notify.Instance{
@@ -93,7 +94,7 @@ func Resolved(reference string) notify.Message {
 	m.Title, m.At, m.Ended, m.Reference = "checkout: errors are under 5 % again", Now.Add(20*time.Minute), Now.Add(19*time.Minute), reference
 	m.Outcome = "Recovered: under 3 % for 5 min."
 	m.Facts = []notify.Fact{{Name: "Peak", Value: "14 % at 02:55"}, {Name: "Users affected", Value: "512"}}
-	m.Sections, m.Chart, m.FirstAction, m.Runbook, m.Next = nil, nil, "", "", ""
+	m.Sections, m.Chart, m.FirstAction, m.Runbook, m.ReplyTo, m.Next = nil, nil, "", "", "", ""
 	m.Buttons = []notify.Button{{ID: notify.ButtonOpen, Text: "Open", URL: m.URL}}
 	m.Links = []notify.Link{{Text: "Draft of the post-mortem", URL: m.URL + "/post-mortem"}}
 	for i := range m.Instances {
