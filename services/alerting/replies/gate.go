@@ -55,7 +55,7 @@ func (g *gate) enter(raw net.Conn) (*conn, bool) {
 
 // close takes no more connections and lets none of them read on: what has been read is answered.
 func (g *gate) close() {
-	g.Listener.Close()
+	g.Close()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.closed = true

@@ -226,7 +226,7 @@ func quotes(t html.Token) bool {
 		return false
 	}
 	for _, a := range t.Attr {
-		for _, name := range strings.Fields(a.Val) {
+		for name := range strings.FieldsSeq(a.Val) {
 			if a.Key == "class" && slices.Contains([]string{"gmail_quote", "gmail_attr", "gmail_signature", "yahoo_quoted", "moz-cite-prefix", "moz-signature", "protonmail_quote"}, name) {
 				return true
 			}

@@ -77,19 +77,26 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	server.ReadTimeout, server.WriteTimeout = timeout, timeout
 	server.EnableSMTPUTF8 = true
 	server.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(g) }()
-	var err error
+	var failed error // once over is closed
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		failed = server.Serve(g)
+	}()
 	select {
 	case <-ctx.Done():
-	case err = <-served:
-		served <- nil
+	case <-over:
 	}
+	asked := ctx.Err() != nil
 	g.close()
-	if stopped := server.Shutdown(context.WithoutCancel(ctx)); stopped != nil && !errors.Is(stopped, net.ErrClosed) {
-		err = errors.Join(err, stopped)
+	err := server.Shutdown(context.WithoutCancel(ctx))
+	if errors.Is(err, net.ErrClosed) {
+		err = nil
 	}
-	<-served
+	<-over
+	if !asked {
+		err = errors.Join(failed, err)
+	}
 	if err != nil {
 		return fmt.Errorf("take mails at %s: %w", l.Addr(), err)
 	}
