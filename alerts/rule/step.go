@@ -177,6 +177,8 @@ func (r Rule) Machine(i int) Machine {
 	}
 	if fire, err := ParseBound(l.Fire); err == nil {
 		m.LowIsBad = !fire.Op.Up()
+	} else {
+		m.LowIsBad = r.Kind == TLSExpiry || r.Kind == Forecasted // their value is the time that is left
 	}
 	return m
 }

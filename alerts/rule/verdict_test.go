@@ -312,3 +312,16 @@ func TestTheMedianOfAnEvenNumberLiesBetween(t *testing.T) {
 		t.Errorf("of none: %v", m)
 	}
 }
+
+func TestTheWorseOfTwoValuesIsThatOfTheKind(t *testing.T) {
+	for _, test := range []struct {
+		kind Kind
+		fire string
+		low  bool
+	}{{Threshold, "> 1", false}, {Threshold, "< 1", true}, {Forecasted, "", true}, {TLSExpiry, "", true}, {SLOBurn, "", false}, {Anomaly, "", false}} {
+		r := Rule{Kind: test.kind, Levels: []Level{{Fire: test.fire, Severity: Ticket}}}.WithDefaults()
+		if got := r.Machine(0).LowIsBad; got != test.low {
+			t.Errorf("%s %q: the lower value is the worse: %t", test.kind, test.fire, got)
+		}
+	}
+}
