@@ -36,7 +36,7 @@ import (
 const AllowVariable = "MIDWATCH_RECEIVER_ALLOW"
 
 // alone is the name of the only replica there is.
-const alone = "alone"
+const alone = "the only replica"
 
 // Writer is the name under which the writer keeps its places on the bus.
 const Writer = "writer"
