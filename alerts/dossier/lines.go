@@ -116,9 +116,14 @@ func oneIn(share float64) string {
 
 // deployLines tells deploys, those of the service first, the nearest to the trouble first.
 func deployLines(a about, noted []catalog.Deploy, seen []telemetry.ReleaseSeen) []notify.Line {
-	all := slices.Clone(noted)
+	all := slices.DeleteFunc(slices.Clone(noted), func(d catalog.Deploy) bool {
+		// Noted by its first error, and told by who deployed it afterwards.
+		return d.Source == catalog.DeployFromErrors && slices.ContainsFunc(noted, func(o catalog.Deploy) bool {
+			return o.Source != catalog.DeployFromErrors && o.Of(d.Release) && alike(o.Environment, d.Environment)
+		})
+	})
 	for _, s := range seen {
-		known := slices.IndexFunc(all, func(d catalog.Deploy) bool { return d.Release == s.Release && alike(d.Environment, s.Environment) })
+		known := slices.IndexFunc(all, func(d catalog.Deploy) bool { return d.Of(s.Release) && alike(d.Environment, s.Environment) })
 		if known >= 0 {
 			all[known].Service = cmp.Or(all[known].Service, s.Service) // errors do not say it
 			continue

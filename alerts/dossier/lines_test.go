@@ -313,6 +313,9 @@ func TestAReleaseIsToldOnceHoweverItIsKnown(t *testing.T) {
 	f([]string{"2.0 of checkout first seen in errors 02:40 CET, 1 min before"}, nil, inErrors, inLogs)
 	f([]string{"2.0 of checkout first seen in logs 02:42 CET, 1 min after it began"}, nil, inLogs)
 	f([]string{"2.0 of checkout deployed 02:41 CET, as it began"}, []catalog.Deploy{{Release: "2.0", At: a.Since, Source: "api"}}, inErrors, inLogs)
+	f([]string{"2.0 of checkout deployed 02:41 CET, as it began"}, []catalog.Deploy{
+		{Release: "2.0", Service: "checkout", At: a.Since, Source: "api"}, {Release: "checkout@2.0", At: a.minutes(1), Source: catalog.DeployFromErrors},
+	}, telemetry.ReleaseSeen{Release: "checkout@2.0", FirstAt: a.minutes(1)})
 	f([]string{"2.0 first seen in errors 02:40 CET, 1 min before"}, []catalog.Deploy{{Release: "2.0", At: a.minutes(-1), Source: catalog.DeployFromErrors}}, inErrors)
 }
 

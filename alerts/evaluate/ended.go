@@ -135,9 +135,7 @@ func (p *Plan) retired(e *endings, values []string, seen []observed, at int64) b
 func (p *Plan) deployed(e *endings, values []string, at int64) int64 {
 	release, service, environment := values[p.release], p.valueIn(values, "service"), p.valueIn(values, "environment")
 	for _, d := range e.deploys {
-		// SDKs of Sentry name a release as package@version.
-		same := d.Release == release || strings.HasSuffix(d.Release, "@"+release)
-		if same && d.At.Unix() <= at && alike(d.Service, service) && alike(d.Environment, environment) {
+		if d.Of(release) && d.At.Unix() <= at && alike(d.Service, service) && alike(d.Environment, environment) {
 			return d.At.Unix()
 		}
 	}

@@ -202,7 +202,8 @@ func (r Rule) Headline(i int, value float64, since, now int64) string {
 		l = r.Levels[i]
 	}
 	tail := ": " + r.found(value)
-	if d := Duration(now - since); d > 0 {
+	// What is forecast is not yet, and has not been for any time.
+	if d := Duration(now - since); d > 0 && r.Kind != Forecasted && r.Kind != TLSExpiry {
 		tail += " for " + short(d)
 	}
 	if b, err := ParseBound(l.Fire); err == nil {

@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -275,6 +276,11 @@ type Deploy struct {
 	Person, URL, Source string
 	// Soft says that users are expected to feel the restart.
 	Soft bool
+}
+
+// Of reports whether a deploy is of a release. SDKs of Sentry put the package before it: "shop@1.42.0" is 1.42.0.
+func (d Deploy) Of(release string) bool {
+	return d.Release == release || strings.HasSuffix(d.Release, "@"+release) || strings.HasSuffix(release, "@"+d.Release)
 }
 
 // AddDeploy notes a deploy; the same ID once more changes nothing.

@@ -153,7 +153,12 @@ func (db *DB) changeIssues(ctx context.Context, project uint32, ids []uint64, ch
 func (tx *Tx) firstSeen(ctx context.Context, project uint32, release string) (int64, error) {
 	return one(ctx, tx.runner, scanInt, `SELECT coalesce(min(at), 0) FROM (
 			SELECT first_seen AS at FROM releases WHERE project = $1 AND release = $2
-			UNION ALL SELECT at FROM deploys WHERE project = $1 AND release = $2) seen`, int64(project), release)
+			UNION ALL SELECT d.at FROM deploys d WHERE d.project = $1 AND `+deployOf("$2")+`) seen`, int64(project), release)
+}
+
+// deployOf is the condition that a deploy d is of the release that errors name, as Deploy.Of has it.
+func deployOf(release string) string {
+	return fmt.Sprintf(`(d.release = %[1]s OR substr(%[1]s, length(%[1]s) - length(d.release)) = '@' || d.release)`, release)
 }
 
 // NewestRelease returns the release of a project that was first seen or deployed last, by now; empty is
@@ -259,7 +264,7 @@ func (tx *Tx) noteRegressions(ctx context.Context, events []IssueEvents) error {
 			FROM seen s JOIN issues i ON i.project = s.project AND i.id = s.id
 			WHERE i.resolved_at > 0 AND s.last_seen > i.resolved_at AND (i.fixed_at = 0 OR s.release <> '' AND (s.release = i.resolved_release
 				OR NOT EXISTS (SELECT 1 FROM releases r WHERE r.project = s.project AND r.release = s.release AND r.first_seen < i.fixed_at)
-				AND NOT EXISTS (SELECT 1 FROM deploys d WHERE d.project = s.project AND d.release = s.release AND d.at < i.fixed_at)))
+				AND NOT EXISTS (SELECT 1 FROM deploys d WHERE d.project = s.project AND ` + deployOf("s.release") + ` AND d.at < i.fixed_at)))
 		), shown AS (
 			SELECT project, id, release, at, row_number() OVER (PARTITION BY project, id ORDER BY at, release) AS n FROM again
 		)

@@ -141,6 +141,8 @@ func TestReleasesOlderThanTheFixDoNotRegress(t *testing.T) {
 			old.LastSeen = at(60)
 			return old
 		}())
+		f(catalog.Resolution{Next: true}, "", e("shop@4", 60)) // as an SDK names what was deployed before
+		f(catalog.Resolution{Next: true}, "shop@44 at 60", e("shop@44", 60))
 	})
 }
 
