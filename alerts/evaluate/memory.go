@@ -271,12 +271,14 @@ func (p *Plan) judgeNumber(n Number, out []rule.Observation) []rule.Observation 
 			return p.judge.Count(n.Value, out)
 		}
 	case rule.Absence:
+		verdict := rule.None
 		if n.Samples > 0 {
-			for range p.machines {
-				out = append(out, rule.Observation{Verdict: rule.OK})
-			}
-			return out
+			verdict = rule.OK
 		}
+		for range p.machines {
+			out = append(out, rule.Observation{Verdict: verdict})
+		}
+		return out
 	}
 	return p.judge.Number(n.Value, n.Samples, out)
 }

@@ -157,6 +157,57 @@ func TestWhatCannotBeRehearsedIsSaid(t *testing.T) {
 	}
 }
 
+// TestEveryKindIsRehearsedOverGaps is a past in which nothing came for an hour, and of some sources nothing ever.
+func TestEveryKindIsRehearsedOverGaps(t *testing.T) {
+	t.Parallel()
+	store, db := storagetest.Telemetry(t), storagetest.Catalog(t)
+	in, err := db.Initialise(t.Context(), catalog.Initial{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gap := today.Add(-20 * time.Hour)
+	series := map[string]func(time.Time) float64{
+		"service=shop http_response_status_code=200": func(time.Time) float64 { return 10 },
+		"service=blog http_response_status_code=200": func(time.Time) float64 { return 10 },
+	}
+	counters(t, store, in.Project.Number, today.Add(-47*time.Hour), gap, time.Minute, series)
+	counters(t, store, in.Project.Number, gap.Add(time.Hour), today, time.Minute, series)
+	query := rule.Query{Metric: "http_server_request_duration_seconds_count", By: []string{"service"}}
+	rate := query
+	rate.Aggregate = "rate"
+	for _, test := range []struct {
+		rule    rule.Rule
+		tickets int
+	}{
+		{rule: rule.Rule{Kind: rule.Threshold, Query: rate, Levels: []rule.Level{{Fire: "> 1000"}}}},
+		{rule: rule.Rule{Kind: rule.ErrorRate, Query: rule.Query{By: query.By}, Levels: []rule.Level{{Fire: "> 0.5", Severity: rule.Ticket}}}},
+		{rule: rule.Rule{Kind: rule.SLOBurn, SLO: &rule.SLO{Target: 0.99}, Levels: []rule.Level{{Severity: rule.Ticket}}}},
+		{rule: rule.Rule{Kind: rule.Absence, Query: query}, tickets: 2},
+		{rule: rule.Rule{Kind: rule.Absence, Query: rule.Query{Metric: query.Metric}}, tickets: 1},
+		{rule: rule.Rule{Kind: rule.Forecasted, Query: query, Forecast: &rule.ForecastSpec{Capacity: 1e12}}},
+		{rule: rule.Rule{Kind: rule.Anomaly, Query: rule.Query{Metric: query.Metric, Aggregate: "rate", MinAbs: 1}}},
+		{rule: rule.Rule{Kind: rule.LogMatch, Query: rule.Query{Text: "fault"}, Levels: []rule.Level{{Fire: ">= 1"}}}},
+		{rule: rule.Rule{Kind: rule.LogRatio, Query: rule.Query{Text: "fault"}, Levels: []rule.Level{{Fire: "> 0.5"}}}},
+		{rule: rule.Rule{Kind: rule.Uptime, FirstAction: "look at it"}},
+		{rule: rule.Rule{Kind: rule.TLSExpiry}},
+		{rule: rule.Rule{Kind: rule.IssueSpike}},
+	} {
+		r := test.rule
+		r.ID, r.Name, r.Team = "r", "r", "web"
+		got, err := Rehearse(t.Context(), store, db, in.Project, r, 2, book(), today)
+		if err != nil {
+			t.Errorf("%s: %v", r.Kind, err)
+			continue
+		}
+		if got.Pages != 0 || got.Tickets != test.tickets || got.Mails != 0 {
+			t.Errorf("%s: %d pages, %d tickets, %d mails, want %d tickets; %+v", r.Kind, got.Pages, got.Tickets, got.Mails, test.tickets, got.Firings)
+		}
+		if _, err := json.Marshal(got); err != nil {
+			t.Errorf("%s: %v", r.Kind, err)
+		}
+	}
+}
+
 // BenchmarkRehearse30Days is a rule with 50 groups whose metric has a sample each minute.
 func BenchmarkRehearse30Days(b *testing.B) {
 	store, db := storagetest.Telemetry(b), storagetest.Catalog(b)
