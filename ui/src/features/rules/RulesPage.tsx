@@ -83,6 +83,8 @@ function Row({ one, team }: { one: StoredRule; team: string | undefined }) {
   const { open, last_slot: last, problem } = one.evaluation;
   const words = sentence(one.rule, team);
   const watched = stateOf(one) === "live" || stateOf(one) === "shadow";
+  // Jobs and what other systems say are judged as they come.
+  const waiting = one.rule.kind === "cron" || one.rule.kind === "external" ? "as it happens" : "not yet";
   return (
     <li className={`relative grid min-h-14 items-center border-b border-line py-2 pr-3 pl-4 hover:bg-s2 ${columns}`}>
       {open > 0 && <SeverityBar value={worst(one)} />}
@@ -110,7 +112,7 @@ function Row({ one, team }: { one: StoredRule; team: string | undefined }) {
         <SeverityWord value={worst(one)} />
         <StateWord value={stateOf(one)} />
         <span className={`text-data ${open > 0 ? "font-medium text-bad" : "text-muted"}`}>{open > 0 ? `${count(open)} open` : <span className="max-lg:hidden">none</span>}</span>
-        <span className="text-data text-muted">{last ? <When at={last} mode="ago" /> : watched ? "not yet" : <span className="max-lg:hidden">–</span>}</span>
+        <span className="text-data text-muted">{last ? <When at={last} mode="ago" /> : watched ? waiting : <span className="max-lg:hidden">–</span>}</span>
       </div>
     </li>
   );
