@@ -462,8 +462,11 @@ func TestTheExamplesOfTheManualApply(t *testing.T) {
 
 func TestTheRulesOfTheDemoApply(t *testing.T) {
 	t.Parallel()
-	p := newProject(t)
-	if out := p.must(demo.Rules, "apply", "-f", "-"); strings.Count(out, " created\n") != strings.Count(demo.Rules, "\n---\n")+1 {
+	store := storagetest.Telemetry(t)
+	requests(t, store, "checkout", time.Now().UTC().Add(-12*time.Hour))
+	p := newProjectOver(t, store)
+	out := p.must(demo.Rules, "apply", "-f", "-")
+	if strings.Count(out, " created\n") != strings.Count(demo.Rules, "\n---\n")+1 || strings.Contains(out, "not rehearsed") {
 		t.Errorf("apply = %s", out)
 	}
 }
