@@ -635,17 +635,7 @@ func newDistributed(t *testing.T, r *receivers) *distributed {
 	d := &distributed{postgres: startPostgres(t, bin)}
 	servers := slices.Concat([]string{"MIDWATCH_DATABASE_URL=" + d.postgres.url, "MIDWATCH_CLICKHOUSE_URL=" + storagetest.EngineURL(t)},
 		natsServer(t), redisServer(t), r.environment())
-	role := func(name string) *server {
-		s := newServer(t, name)
-		s.env = append(s.env, servers...)
-		s.start()
-		return s
-	}
-	migrate := role("migrate")
-	if err := <-migrate.exited; err != nil {
-		t.Fatalf("migrate: %v", err)
-	}
-	migrate.cmd = nil
+	role, _ := apart(t, servers)
 	pings, metrics := role("ingest-checkins"), role("ingest-metrics")
 	d.others = []*server{pings, metrics, role("writer")}
 	d.alerting = []*server{role("alerting"), role("alerting")}

@@ -49,26 +49,33 @@ func redisServer(t *testing.T) (environment []string) {
 	return []string{"MIDWATCH_REDIS_URL=" + cfg.URL, "MIDWATCH_REDIS_PREFIX=" + cfg.Prefix}
 }
 
+// apart brings the schemas of some servers up to date, and returns what starts a role with them and what
+// the role migrate has said.
+func apart(t testing.TB, servers []string) (role func(name string) *server, said string) {
+	t.Helper()
+	role = func(name string) *server {
+		s := newServer(t, name)
+		s.env = append(s.env, servers...)
+		s.start()
+		return s
+	}
+	migrate := role("migrate")
+	if err := <-migrate.exited; err != nil {
+		t.Fatalf("migrate: %v", err)
+	}
+	migrate.cmd = nil
+	return role, migrate.log()
+}
+
 // TestEveryRoleRunsAlone is the distributed form: one process a role, against servers on ports.
 func TestEveryRoleRunsAlone(t *testing.T) {
 	servers := slices.Concat([]string{
 		"MIDWATCH_DATABASE_URL=" + storagetest.PostgreSQL(t).URL,
 		"MIDWATCH_CLICKHOUSE_URL=" + storagetest.EngineURL(t),
 	}, natsServer(t), redisServer(t))
-	role := func(name string) *server {
-		s := newServer(t, name)
-		s.env = append(s.env, servers...)
-		s.start()
-		return s
-	}
-
-	migrate := role("migrate")
-	if err := <-migrate.exited; err != nil {
-		t.Fatalf("migrate: %v", err)
-	}
-	migrate.cmd = nil
-	if !strings.Contains(migrate.log(), email) {
-		t.Errorf("migrate does not say whom it made:\n%s", migrate.log())
+	role, said := apart(t, servers)
+	if !strings.Contains(said, email) {
+		t.Errorf("migrate does not say whom it made:\n%s", said)
 	}
 
 	names := []string{"ingest-metrics", "ingest-logs", "ingest-errors", "ingest-checkins", "writer", "query", "alerting", "console"}
