@@ -119,11 +119,11 @@ func deployLines(a about, noted []catalog.Deploy, seen []telemetry.ReleaseSeen) 
 	all := slices.DeleteFunc(slices.Clone(noted), func(d catalog.Deploy) bool {
 		// Noted by its first error, and told by who deployed it afterwards.
 		return d.Source == catalog.DeployFromErrors && slices.ContainsFunc(noted, func(o catalog.Deploy) bool {
-			return o.Source != catalog.DeployFromErrors && o.Of(d.Release) && alike(o.Environment, d.Environment)
+			return o.Source != catalog.DeployFromErrors && o.Of(d.Release) && o.In("", d.Environment)
 		})
 	})
 	for _, s := range seen {
-		known := slices.IndexFunc(all, func(d catalog.Deploy) bool { return d.Of(s.Release) && alike(d.Environment, s.Environment) })
+		known := slices.IndexFunc(all, func(d catalog.Deploy) bool { return d.Of(s.Release) && d.In("", s.Environment) })
 		if known >= 0 {
 			all[known].Service = cmp.Or(all[known].Service, s.Service) // errors do not say it
 			continue
@@ -134,12 +134,12 @@ func deployLines(a about, noted []catalog.Deploy, seen []telemetry.ReleaseSeen) 
 		}
 		all = append(all, catalog.Deploy{At: s.FirstAt, Service: s.Service, Environment: s.Environment, Release: s.Release, Source: source})
 	}
-	all = slices.DeleteFunc(all, func(d catalog.Deploy) bool { return !alike(d.Environment, a.environment) })
+	all = slices.DeleteFunc(all, func(d catalog.Deploy) bool { return !d.In("", a.environment) })
 	if len(all) == 0 {
 		return []notify.Line{{Text: "none in the " + notify.Span(deployReach) + " before"}}
 	}
 	rank := func(d catalog.Deploy) int {
-		if alike(d.Service, a.Service) {
+		if d.In(a.Service, "") {
 			return 0
 		}
 		return 1
@@ -165,9 +165,6 @@ func deployLines(a about, noted []catalog.Deploy, seen []telemetry.ReleaseSeen) 
 	}
 	return atMost(lines, "")
 }
-
-// alike reports whether two names may mean the same: one that is not known may be any.
-func alike(a, b string) bool { return a == "" || b == "" || a == b }
 
 // issueLines tells errors, those with most events first.
 func issueLines(a about, moves []telemetry.IssueMove, known map[uint64]catalog.Issue) []notify.Line {

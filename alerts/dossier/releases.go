@@ -45,7 +45,7 @@ func (b *Builder) NoteReleases(ctx context.Context, project uint32) error {
 		return err
 	}
 	for _, r := range seen {
-		told := slices.ContainsFunc(known, func(d catalog.Deploy) bool { return d.Of(r.Release) && alike(d.Environment, r.Environment) })
+		told := slices.ContainsFunc(known, func(d catalog.Deploy) bool { return d.Of(r.Release) && d.In("", r.Environment) })
 		if told {
 			continue
 		}

@@ -135,14 +135,12 @@ func (p *Plan) retired(e *endings, values []string, seen []observed, at int64) b
 func (p *Plan) deployed(e *endings, values []string, at int64) int64 {
 	release, service, environment := values[p.release], p.valueIn(values, "service"), p.valueIn(values, "environment")
 	for _, d := range e.deploys {
-		if d.Of(release) && d.At.Unix() <= at && alike(d.Service, service) && alike(d.Environment, environment) {
+		if d.Of(release) && d.At.Unix() <= at && d.In(service, environment) {
 			return d.At.Unix()
 		}
 	}
 	return 0
 }
-
-func alike(a, b string) bool { return a == "" || b == "" || a == b }
 
 // samePlace reports whether two groups differ by their release and by what each instance has its own of.
 func (p *Plan) samePlace(a, b []string) bool {

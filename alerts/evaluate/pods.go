@@ -108,3 +108,6 @@ func (all pods) ended(p *Plan, values []string, slot int) bool {
 	}
 	return ended
 }
+
+// alike reports whether two labels may be the same: one that is not there may be any.
+func alike(a, b string) bool { return a == "" || b == "" || a == b }

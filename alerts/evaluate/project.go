@@ -375,9 +375,7 @@ func (p *Plan) softAt(deploys []catalog.Deploy) func(slot int64) bool {
 	return func(slot int64) bool {
 		return slices.ContainsFunc(deploys, func(d catalog.Deploy) bool {
 			at := d.At.Unix()
-			return d.Soft && at <= slot && slot < at+softFor &&
-				(p.Rule.Service == "" || d.Service == "" || p.Rule.Service == d.Service) &&
-				(p.Rule.Environment == "" || d.Environment == "" || p.Rule.Environment == d.Environment)
+			return d.Soft && at <= slot && slot < at+softFor && d.In(p.Rule.Service, p.Rule.Environment)
 		})
 	}
 }

@@ -283,6 +283,12 @@ func (d Deploy) Of(release string) bool {
 	return d.Release == release || strings.HasSuffix(d.Release, "@"+release) || strings.HasSuffix(release, "@"+d.Release)
 }
 
+// In reports whether a deploy may be of a service in an environment: what is empty is any.
+func (d Deploy) In(service, environment string) bool {
+	alike := func(a, b string) bool { return a == "" || b == "" || a == b }
+	return alike(d.Service, service) && alike(d.Environment, environment)
+}
+
 // AddDeploy notes a deploy; the same ID once more changes nothing.
 func (db *DB) AddDeploy(ctx context.Context, d Deploy) error {
 	err := db.InTx(ctx, func(tx *Tx) error {

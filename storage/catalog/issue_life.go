@@ -158,7 +158,8 @@ func (tx *Tx) firstSeen(ctx context.Context, project uint32, release string) (in
 
 // deployOf is the condition that a deploy d is of the release that errors name, as Deploy.Of has it.
 func deployOf(release string) string {
-	return fmt.Sprintf(`(d.release = %[1]s OR substr(%[1]s, length(%[1]s) - length(d.release)) = '@' || d.release)`, release)
+	return fmt.Sprintf(`(d.release = %[1]s OR substr(%[1]s, length(%[1]s) - length(d.release)) = '@' || d.release
+		OR substr(d.release, length(d.release) - length(%[1]s)) = '@' || %[1]s)`, release)
 }
 
 // NewestRelease returns the release of a project that was first seen or deployed last, by now; empty is
